@@ -1,0 +1,45 @@
+//! Classifier-free guidance between two distributions over the whole vocabulary.
+//!
+//! `log w = log p + γ (log(q + ε) − log(p + ε))`, normalised, where p is the plain stream and q the stream that
+//! sees the execution signal (EG-CFG, arXiv 2506.10948; ε as in its public implementation). With ε = 0 this is
+//! the bare `log p + γ (log q − log p)`. The ε matters for γ above 1: without it a token that both streams
+//! find all but impossible wins when q finds it a little less so, as `(q / p)^γ` knows no bound.
+
+use crate::model::cpu::ops;
+
+/// The numbers of a mix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guidance {
+    /// Guidance strength γ: 0 is exactly p, 1 exactly q, above 1 extrapolates.
+    pub gamma: f32,
+    /// Added to both probabilities in their ratio; 0 for the bare formula.
+    pub epsilon: f32,
+}
+
+impl Guidance {
+    /// Mixes normalised log-probabilities over a vocabulary; the result is normalised.
+    pub fn mix(&self, p: &[f32], q: &[f32], out: &mut Vec<f32>) {
+        out.clear();
+        if self.gamma == 0.0 {
+            out.extend_from_slice(p);
+        } else if self.gamma == 1.0 {
+            out.extend_from_slice(q);
+        } else {
+            out.extend(p.iter().zip(q).map(|(&p, &q)| self.entry(p, q)));
+            ops::log_softmax(out);
+        }
+    }
+
+    /// One entry of the mix, not normalised. Replay uses it to derive a decision again.
+    pub fn entry(&self, p: f32, q: f32) -> f32 {
+        match self.gamma {
+            0.0 => p,
+            1.0 => q,
+            gamma if self.epsilon > 0.0 => {
+                let ratio = (ops::exp(q) + self.epsilon) / (ops::exp(p) + self.epsilon);
+                gamma.mul_add(ratio.ln(), p)
+            }
+            gamma => gamma.mul_add(q - p, p),
+        }
+    }
+}

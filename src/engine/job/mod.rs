@@ -1,0 +1,155 @@
+//! Requests as small state machines: each says which sequences it waits for, and takes a step when all of
+//! them know what follows.
+
+mod generate;
+mod guide;
+mod score;
+
+use super::EngineError;
+use super::client::Sequence;
+use super::rng::RngKey;
+use super::sampler;
+use super::sequence::{SequenceId, Store};
+
+pub use generate::Generate;
+pub(super) use generate::GenerateJob;
+pub use guide::Guide;
+pub(super) use guide::{GuideJob, GuidedLine};
+pub(super) use score::ScoreJob;
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended its text.
+    EndOfText,
+    /// A closing code fence.
+    Fence,
+    /// As many lines as were asked for.
+    Lines,
+    /// As many tokens as were allowed, or the context is full.
+    Length,
+}
+
+/// Decides when a continuation ends.
+pub trait StopRule: Send + Sync {
+    /// Looks at all tokens generated so far, the newest last.
+    fn check(&self, generated: &[u32]) -> Option<Finish>;
+}
+
+/// The leading alternatives at one position: token, log p, and log q where a second stream guided.
+pub type Alternatives = Vec<(u32, f32, Option<f32>)>;
+
+/// What a request cost. The same whatever else ran beside it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Forward passes it took part in.
+    pub forward_passes: usize,
+    /// Tokens that had to be read into the cache before the first new one.
+    pub prefill_tokens: usize,
+    /// New tokens, over all continuations.
+    pub generated_tokens: usize,
+}
+
+/// One continuation.
+#[derive(Debug)]
+pub struct Generated {
+    /// Its tokens, the one that ended it included.
+    pub tokens: Vec<u32>,
+    /// Log-probability of each under the plain stream, at temperature 1.
+    pub logprobs: Vec<f32>,
+    /// Leading alternatives at each, the chosen token among them; empty unless asked for.
+    pub alternatives: Vec<Alternatives>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// The parent with this continuation appended.
+    pub sequence: Sequence,
+}
+
+/// Tokens of a long prompt in one pass.
+pub(super) const PREFILL_CHUNK: usize = 256;
+
+/// A request in the engine.
+pub(super) trait Job {
+    /// Sequences whose pending tokens must be computed before the next step.
+    fn waits_for(&self) -> Vec<SequenceId>;
+    /// Sequences all of whose pending rows must be scored, not only the last.
+    fn scores(&self) -> bool {
+        false
+    }
+    /// The scores of the pending tokens of a scoring job, chunk by chunk.
+    fn take_scores(&mut self, _scores: &[f32]) {}
+    /// All sequences know what follows: goes one token further. `true` when done.
+    fn step(&mut self, store: &mut Store) -> bool;
+    /// Ends the job with an error.
+    fn fail(&mut self, store: &mut Store, error: EngineError);
+}
+
+/// Counts what the coming pass reads, as if this request ran alone.
+fn count_passes(usage: &mut Usage, store: &Store, lanes: &[SequenceId]) {
+    let longest = lanes.iter().map(|&id| store.get(id).pending()).max().unwrap_or(0);
+    usage.forward_passes += longest.div_ceil(PREFILL_CHUNK);
+}
+
+/// One branch of a generation.
+#[derive(Debug, Clone)]
+struct Lane {
+    id: SequenceId,
+    tokens: Vec<u32>,
+    logprobs: Vec<f32>,
+    alternatives: Vec<Alternatives>,
+    finish: Option<Finish>,
+    /// Sum of log-probabilities (beams); tempered for the stochastic beam.
+    score: f64,
+    /// Perturbed score of the stochastic beam.
+    gumbel: f64,
+    key: RngKey,
+}
+
+impl Lane {
+    fn new(id: SequenceId, key: RngKey) -> Self {
+        Self {
+            id,
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+            alternatives: Vec::new(),
+            finish: None,
+            score: 0.0,
+            gumbel: 0.0,
+            key,
+        }
+    }
+
+    fn push(&mut self, token: u32, logprob: f32, alternatives: Alternatives, limit: &Limit<'_>) {
+        self.tokens.push(token);
+        self.logprobs.push(logprob);
+        if limit.alternatives > 0 {
+            self.alternatives.push(alternatives);
+        }
+        let full = self.tokens.len() >= limit.max_tokens.min(limit.room);
+        self.finish = limit.stop.check(&self.tokens).or(full.then_some(Finish::Length));
+    }
+}
+
+/// What ends a lane and what it reports.
+struct Limit<'a> {
+    stop: &'a dyn StopRule,
+    max_tokens: usize,
+    room: usize,
+    alternatives: usize,
+}
+
+/// The leading entries of `w`, with `chosen` among them and, where two streams mix, the favourite of `p` too (so
+/// that a reader sees what guidance changed); reports p and q of each.
+fn alternatives(w: &[f32], n: usize, chosen: u32, p: &[f32], q: Option<&[f32]>) -> Alternatives {
+    if n == 0 {
+        return Vec::new();
+    }
+    let mut tokens: Vec<u32> = sampler::top_n(w, n).into_iter().map(|(t, _)| t).collect();
+    let favourite = q.map(|_| sampler::argmax(p) as u32);
+    for wanted in favourite.into_iter().chain([chosen]) {
+        if !tokens.contains(&wanted) {
+            tokens.push(wanted);
+        }
+    }
+    tokens.into_iter().map(|t| (t, p[t as usize], q.map(|q| q[t as usize]))).collect()
+}

@@ -1,0 +1,60 @@
+//! The engine: sequences through a model.
+//!
+//! One thread owns the model. Sessions hold a [`Client`] and ask for things (generate, guide, score); each turn
+//! the engine packs what all of them wait for into one forward pass. What a request returns never depends on
+//! what else was in the pass.
+
+pub mod client;
+pub mod guidance;
+mod job;
+pub mod pages;
+pub mod rng;
+pub mod sampler;
+mod scheduler;
+mod sequence;
+
+pub use client::{Client, Engine, EngineOptions, Sequence, Stats};
+pub use guidance::Guidance;
+pub use job::{Alternatives, Finish, Generate, Generated, Guide, StopRule, Usage};
+pub use rng::RngKey;
+pub use sampler::{Sampler, Sampling};
+
+/// Why the engine could not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// No page is free.
+    #[error(
+        "out of memory for keys and values: all {pages} pages of {page_len} tokens are in use; give more with --kv-memory, or run fewer sessions or candidates at once"
+    )]
+    OutOfPages {
+        /// Pages there are.
+        pages: usize,
+        /// Tokens a page.
+        page_len: usize,
+    },
+    /// A sequence is longer than the model's context.
+    #[error("a sequence of {tokens} tokens does not fit the model's context of {context}")]
+    ContextFull {
+        /// Its length.
+        tokens: usize,
+        /// What the model can hold.
+        context: usize,
+    },
+    /// There is nothing to continue.
+    #[error("an empty sequence cannot be continued")]
+    Empty,
+    /// A token is not in the vocabulary.
+    #[error("token {token} is not in the vocabulary of {vocab}: tokenizer and model do not belong together")]
+    UnknownToken {
+        /// The token.
+        token: u32,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// The engine's thread ended.
+    #[error("the engine stopped: {0}")]
+    Stopped(String),
+}

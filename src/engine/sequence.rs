@@ -1,0 +1,174 @@
+//! The state of one sequence inside the engine, and of all of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::EngineError;
+use super::pages::PagePool;
+use crate::model::LanguageModel;
+
+/// Number of a sequence; given out by the client, so that creating and forking need no answer.
+pub type SequenceId = u64;
+
+/// Log-probabilities over the vocabulary of what follows a sequence.
+pub type Logprobs = Arc<Vec<f32>>;
+
+/// Tokens, and how far their keys and values are in the cache.
+#[derive(Debug, Default)]
+pub struct State {
+    /// All tokens.
+    pub tokens: Vec<u32>,
+    /// The first `computed` tokens are in `pages`.
+    pub computed: usize,
+    /// Pages of the computed positions, maybe shared with other sequences.
+    pub pages: Vec<u32>,
+    /// What follows the last token, when it was computed and nothing was appended since.
+    pub logprobs: Option<Logprobs>,
+}
+
+impl State {
+    /// Tokens that are not in the cache yet.
+    pub fn pending(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    /// Makes the pages up to position `until` this sequence's own to write: copies a shared partial page, and
+    /// adds pages. On failure the sequence is as before but for pages it may have gained.
+    fn make_room(
+        &mut self,
+        until: usize,
+        pool: &mut PagePool,
+        model: &mut dyn LanguageModel,
+    ) -> Result<(), EngineError> {
+        let page_len = model.page_len();
+        let full = |pool: &PagePool| EngineError::OutOfPages { pages: pool.total(), page_len };
+        let first = self.computed / page_len;
+        for index in first..until.div_ceil(page_len) {
+            match self.pages.get(index).copied() {
+                Some(page) if pool.is_shared(page) => {
+                    let copy = pool.allocate().ok_or_else(|| full(pool))?;
+                    if index == first && !self.computed.is_multiple_of(page_len) {
+                        model.copy_page(page, copy);
+                    }
+                    pool.release(page);
+                    self.pages[index] = copy;
+                }
+                Some(_) => {}
+                None => self.pages.push(pool.allocate().ok_or_else(|| full(pool))?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All sequences, their pages, and the model.
+pub struct Store {
+    /// The model.
+    pub model: Box<dyn LanguageModel>,
+    pool: PagePool,
+    states: HashMap<SequenceId, State>,
+    internal: SequenceId,
+}
+
+impl Store {
+    /// An empty store over a model's pages.
+    pub fn new(model: Box<dyn LanguageModel>) -> Self {
+        let pool = PagePool::new(model.pages());
+        // The engine's own sequences (beams) count down from the top, the clients' up from zero.
+        Self { model, pool, states: HashMap::new(), internal: SequenceId::MAX }
+    }
+
+    /// A sequence; the handle that names it keeps it alive.
+    pub fn get(&self, id: SequenceId) -> &State {
+        &self.states[&id]
+    }
+
+    /// Starts a sequence.
+    pub fn create(&mut self, id: SequenceId, tokens: Vec<u32>) {
+        self.states.insert(id, State { tokens, ..State::default() });
+    }
+
+    /// A new number for a sequence of the engine's own.
+    pub fn internal_id(&mut self) -> SequenceId {
+        self.internal -= 1;
+        self.internal
+    }
+
+    /// Starts a sequence with the first `len` tokens of another, sharing its pages. Costs no copy: a shared page
+    /// is copied when one of the two first writes to it.
+    pub fn fork(&mut self, parent: SequenceId, id: SequenceId, len: usize) {
+        let page_len = self.model.page_len();
+        let Some(parent) = self.states.get(&parent) else { return self.create(id, Vec::new()) };
+        let len = len.min(parent.tokens.len());
+        let computed = parent.computed.min(len);
+        let child = State {
+            tokens: parent.tokens[..len].to_vec(),
+            computed,
+            pages: parent.pages[..computed.div_ceil(page_len)].to_vec(),
+            logprobs: parent.logprobs.clone().filter(|_| len == parent.tokens.len()),
+        };
+        child.pages.iter().for_each(|&page| self.pool.retain(page));
+        self.states.insert(id, child);
+    }
+
+    /// Appends tokens, to be computed by the next pass.
+    pub fn append(&mut self, id: SequenceId, tokens: &[u32]) {
+        if let Some(state) = self.states.get_mut(&id)
+            && !tokens.is_empty()
+        {
+            state.tokens.extend_from_slice(tokens);
+            state.logprobs = None;
+        }
+    }
+
+    /// Makes sure that a pass over the pending tokens will say what follows: recomputes the last one if needed.
+    pub fn want_logprobs(&mut self, id: SequenceId) {
+        if let Some(state) = self.states.get_mut(&id)
+            && state.pending() == 0
+            && state.logprobs.is_none()
+        {
+            state.computed = state.computed.saturating_sub(1);
+        }
+    }
+
+    /// Ends a sequence and gives up its pages.
+    pub fn free(&mut self, id: SequenceId) {
+        if let Some(state) = self.states.remove(&id) {
+            state.pages.iter().for_each(|&page| self.pool.release(page));
+        }
+    }
+
+    /// Prepares the next `count` pending tokens of a sequence to be written.
+    pub fn make_room(&mut self, id: SequenceId, count: usize) -> Result<(), EngineError> {
+        let context = self.model.context();
+        let Some(state) = self.states.get_mut(&id) else { return Ok(()) };
+        let until = state.computed + count;
+        if until > context {
+            return Err(EngineError::ContextFull { tokens: state.tokens.len(), context });
+        }
+        state.make_room(until, &mut self.pool, &mut *self.model)
+    }
+
+    /// Records that `count` more tokens are computed, and what follows when they are all.
+    pub fn advance(&mut self, id: SequenceId, count: usize, logprobs: Option<Logprobs>) {
+        if let Some(state) = self.states.get_mut(&id) {
+            state.computed += count;
+            state.logprobs = logprobs;
+        }
+    }
+
+    /// The model and the sequences, apart, for a forward pass.
+    pub fn split(&mut self) -> (&mut dyn LanguageModel, &HashMap<SequenceId, State>) {
+        (&mut *self.model, &self.states)
+    }
+
+    /// Pages in use, shared ones counted once.
+    pub fn pages_in_use(&self) -> usize {
+        self.pool.in_use()
+    }
+
+    /// Number of sequences.
+    pub fn sequences(&self) -> usize {
+        self.states.len()
+    }
+}

@@ -1,0 +1,30 @@
+//! vigor runs code models locally and writes Python programs one line at a time, guided by execution.
+//!
+//! The rooms, each using only those below it:
+//!
+//! | room | holds |
+//! | --- | --- |
+//! | `cli` (in the binary) | one file a subcommand: parses, prints, exits |
+//! | [`report`] | tables, plots and pages, from a run's files alone |
+//! | [`run`] | experiments on disk: configuration, grid, journal, manifest, the workbench |
+//! | [`session`] | the loop and its roles; the trace; replay |
+//! | [`feedback`] | execution traces → signal text |
+//! | [`task`] | benchmarks → tasks |
+//! | [`sandbox`] | hostile programs → verdicts and traces |
+//! | [`syntax`] | lines, classes, minimal completion |
+//! | [`engine`] | sequences through a model: pages, forks, batches, samplers, guidance |
+//! | [`model`] | files → logits; tokenizers; chat templates |
+//! | [`source`] | names → verified files |
+//!
+//! `docs/architecture.md` says why.
+
+pub mod engine;
+pub mod feedback;
+pub mod model;
+pub mod report;
+pub mod run;
+pub mod sandbox;
+pub mod session;
+pub mod source;
+pub mod syntax;
+pub mod task;

@@ -1,0 +1,167 @@
+//! The operations between the matrix products: norm, rotary embedding, activation, log-softmax.
+
+use super::simd::multiversion;
+
+/// Lanes of the partial sums below; fixed, so that the order of additions is the same on every machine.
+const LANES: usize = 16;
+
+/// `exp(x)` in f32, within 2 units in the last place on [-87, 88]; written so that it becomes vector code.
+/// Range reduction by ln 2 in two parts and a degree-6 polynomial (the classic Cephes scheme).
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    let x = x.clamp(-87.336_54, 88.376_26);
+    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    let r = n.mul_add(-0.693_359_4, x);
+    let r = n.mul_add(2.121_944_4e-4, r);
+    let p = 1.987_569_1e-4f32.mul_add(r, 1.398_199_9e-3);
+    let p = p.mul_add(r, 8.333_452e-3);
+    let p = p.mul_add(r, 4.166_579_6e-2);
+    let p = p.mul_add(r, 1.666_666_6e-1);
+    let p = p.mul_add(r, 0.5);
+    let p = p.mul_add(r * r, r) + 1.0;
+    // The clamp keeps n within [-126, 128); 128 would need a larger exponent than f32 has.
+    p * f32::from_bits((((n as i32) + 127) << 23) as u32)
+}
+
+#[inline(always)]
+fn tree_sum(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Sum of `f(x)` over a slice in 16 interleaved partial sums, added up as a tree.
+#[inline(always)]
+fn lane_sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for i in 0..LANES {
+            lanes[i] += f(chunk[i]);
+        }
+    }
+    for (lane, &v) in lanes.iter_mut().zip(rest) {
+        *lane += f(v);
+    }
+    tree_sum(lanes)
+}
+
+multiversion! {
+    /// RMS norm of each row of `x` (`rows × weight.len()`) into `out`: `x / sqrt(mean(x²) + eps) · weight`.
+    pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        let n = weight.len();
+        for (x, out) in x.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
+            let mean = lane_sum(x, |v| v * v) / n as f32;
+            let inv = 1.0 / (mean + eps).sqrt();
+            for i in 0..n {
+                out[i] = x[i] * inv * weight[i];
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// `gate ← silu(gate) · up`, element by element.
+    pub fn swiglu(gate: &mut [f32], up: &[f32]) {
+        for (g, &u) in gate.iter_mut().zip(up) {
+            *g = *g / (1.0 + exp(-*g)) * u;
+        }
+    }
+}
+
+multiversion! {
+    /// `x ← x + y`.
+    pub fn add_assign(x: &mut [f32], y: &[f32]) {
+        for (x, &y) in x.iter_mut().zip(y) {
+            *x += y;
+        }
+    }
+}
+
+multiversion! {
+    /// Adds `bias` to every row of `x`.
+    pub fn add_bias(x: &mut [f32], bias: &[f32]) {
+        for row in x.chunks_exact_mut(bias.len()) {
+            for (x, &b) in row.iter_mut().zip(bias) {
+                *x += b;
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Log-softmax of one row in place, over the whole vocabulary in f32: `x ← x − max − ln Σ exp(x − max)`.
+    pub fn log_softmax(x: &mut [f32]) {
+        let mut lanes = [f32::NEG_INFINITY; LANES];
+        let chunks = x.chunks_exact(LANES);
+        for &v in chunks.remainder() {
+            lanes[0] = lanes[0].max(v);
+        }
+        for chunk in chunks {
+            for i in 0..LANES {
+                lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
+            }
+        }
+        let max = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        let shift = max + lane_sum(x, |v| exp(v - max)).ln();
+        for v in x.iter_mut() {
+            *v -= shift;
+        }
+    }
+}
+
+/// Which elements of a head a rotary embedding turns together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopePairs {
+    /// `(i, i + half)`: Hugging Face's order, and GGUF's for Qwen2.
+    Halves,
+    /// `(2i, 2i + 1)`: GGUF's order for Llama, whose converter permutes the rows of q and k.
+    Interleaved,
+}
+
+/// Turns every head of `x` (`heads × head_dim`) by the angles of one position; `cos` and `sin` hold
+/// `head_dim / 2` values.
+pub fn rope(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32], pairs: RopePairs) {
+    let half = head_dim / 2;
+    for head in x.chunks_exact_mut(head_dim) {
+        for i in 0..half {
+            let (a, b) = match pairs {
+                RopePairs::Halves => (i, i + half),
+                RopePairs::Interleaved => (2 * i, 2 * i + 1),
+            };
+            let (x0, x1) = (head[a], head[b]);
+            head[a] = x0 * cos[i] - x1 * sin[i];
+            head[b] = x0 * sin[i] + x1 * cos[i];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_close_to_libm() {
+        for i in -8700..8800 {
+            let x = i as f32 / 100.0;
+            let (ours, truth) = (f64::from(exp(x)), f64::from(x).exp());
+            assert!((ours / truth - 1.0).abs() < 3e-7, "exp({x}) = {ours}, not {truth}");
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert!(exp(-1e30) < 1.3e-38);
+    }
+
+    #[test]
+    fn log_softmax_normalises() {
+        let mut x: Vec<f32> = (0..1003).map(|i| ((i * 37) % 101) as f32 / 7.0).collect();
+        log_softmax(&mut x);
+        let total: f64 = x.iter().map(|&v| f64::from(v).exp()).sum();
+        assert!((total - 1.0).abs() < 1e-5, "{total}");
+    }
+}

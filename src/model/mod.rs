@@ -1,0 +1,138 @@
+//! Models: files on disk → logits.
+//!
+//! One decoder ([`decoder::Decoder`]) runs every architecture that our blocks can describe, from GGUF or
+//! safetensors. The engine sees it only through [`LanguageModel`]: spans of tokens in, logits out, keys and
+//! values in numbered pages. A decoder on another device is another implementation of that trait.
+
+use std::path::Path;
+
+pub mod config;
+pub mod cpu;
+pub mod decoder;
+pub mod gguf;
+pub mod quant;
+pub mod safetensors;
+pub mod template;
+pub mod tokenizer;
+pub mod weights;
+
+pub use config::ModelConfig;
+pub use decoder::Decoder;
+
+/// What can be wrong with a model.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file cannot be read or is not what its name says.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor that the architecture needs is not there.
+    #[error("{path}: tensor `{tensor}` is missing: the file is incomplete or of another architecture")]
+    MissingTensor {
+        /// Its name.
+        tensor: String,
+        /// Where it was looked for.
+        path: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("tensor `{tensor}` has shape {found:?}, the configuration asks for {expected:?}")]
+    Shape {
+        /// Its name.
+        tensor: String,
+        /// In the file.
+        found: Vec<usize>,
+        /// By the configuration.
+        expected: Vec<usize>,
+    },
+    /// The configuration is wrong.
+    #[error("wrong model configuration: {0}")]
+    Config(String),
+    /// Valid, but not something this version can run.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+}
+
+/// Which rows of a span need logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogitRows {
+    /// None: the span only fills the KV cache.
+    None,
+    /// The last one: what comes next.
+    Last,
+    /// All: the span is scored.
+    All,
+}
+
+/// A run of new tokens of one sequence in a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Span<'a> {
+    /// The tokens.
+    pub tokens: &'a [u32],
+    /// Position of the first one, which is the number of positions already in the pages.
+    pub start: usize,
+    /// The pages of the sequence; they hold `start` positions and have room for the new ones.
+    pub pages: &'a [u32],
+    /// Which rows need logits.
+    pub logits: LogitRows,
+}
+
+/// What the engine needs of a model.
+pub trait LanguageModel: Send {
+    /// Size of the vocabulary: the length of a row of logits.
+    fn vocab(&self) -> usize;
+    /// The longest sequence that the model can hold.
+    fn context(&self) -> usize;
+    /// Positions in a page of keys and values.
+    fn page_len(&self) -> usize;
+    /// Number of pages.
+    fn pages(&self) -> usize;
+    /// Copies a page (for a fork that shares only a part of it).
+    fn copy_page(&mut self, from: u32, to: u32);
+    /// One forward pass over several sequences at once. Appends the wanted rows of logits (f32, `vocab` each),
+    /// span by span, to `logits`. No row depends on what else is in the batch.
+    fn forward(&mut self, spans: &[Span<'_>], logits: &mut Vec<f32>);
+}
+
+/// Where a model's weights, configuration and vocabulary come from.
+pub enum ModelFiles {
+    /// One GGUF file that holds everything.
+    Gguf(Box<gguf::Gguf>),
+    /// A folder in Hugging Face's layout.
+    Safetensors(Box<safetensors::SafetensorsDir>, ModelConfig),
+}
+
+impl ModelFiles {
+    /// Opens a `.gguf` file or a folder with `config.json` and safetensors.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        if path.is_dir() {
+            let config = safetensors::SafetensorsDir::config(path)?;
+            Ok(Self::Safetensors(Box::new(safetensors::SafetensorsDir::open(path)?), config))
+        } else {
+            Ok(Self::Gguf(Box::new(gguf::Gguf::open(path)?)))
+        }
+    }
+
+    /// The element types, most used first: `Q5_0×133 …`.
+    pub fn quantization(&self) -> String {
+        let dtypes = match self {
+            Self::Gguf(g) => g.dtypes(),
+            Self::Safetensors(s, _) => s.dtypes(),
+        };
+        dtypes.iter().map(|(name, n)| format!("{name}×{n}")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Packs the weights for this machine. `kv_bytes` bounds the memory for keys and values.
+    pub fn load(self, kv_bytes: usize) -> Result<Decoder, ModelError> {
+        match self {
+            Self::Gguf(gguf) => {
+                let config = gguf.config()?;
+                Decoder::load(gguf, config, kv_bytes)
+            }
+            Self::Safetensors(dir, config) => Decoder::load(dir, config, kv_bytes),
+        }
+    }
+}

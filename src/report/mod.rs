@@ -1,0 +1,128 @@
+//! Reports: tables, a plot and pages, made from a run's files alone.
+//!
+//! [`report()`] reads a run's folder and writes, into it, `report.html`, one page a session in `trace_html/`,
+//! and the summary as `evaluation/summary.md`. Pages are self-contained: no network, no other files. All
+//! text from the run is taken for hostile; `markup` is the only way from a text into a page.
+
+mod markup;
+mod overview;
+mod plot;
+mod read;
+mod session_page;
+pub mod stats;
+pub mod table;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::run::RunError;
+pub use read::RunFiles;
+pub use table::Table;
+
+/// Why no report can be made.
+#[derive(Debug, Error)]
+pub enum ReportError {
+    /// A file of the run cannot be read or is malformed, or a page cannot be written.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A line is well formed and yet does not fit the run.
+    #[error("{path}:{line}: {reason}")]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// Line in it, from 1.
+        line: usize,
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+/// What [`report()`] wrote, and what it found on the way.
+#[derive(Debug, Clone)]
+pub struct ReportPaths {
+    /// The overview.
+    pub overview: PathBuf,
+    /// The summary in Markdown.
+    pub summary: PathBuf,
+    /// One page a session that has a trace, in session order.
+    pub pages: Vec<PathBuf>,
+    /// The summary as numbers.
+    pub table: Table,
+    /// What a reader of the report should know: unfinished sessions, incomplete last lines …
+    pub warnings: Vec<String>,
+}
+
+/// Makes the report of the run in folder `run_dir`, finished or not.
+///
+/// # Errors
+/// When a file of the run is missing, malformed (with the line's number) or of a newer schema, and when a page
+/// cannot be written.
+pub fn report(run_dir: &Path) -> Result<ReportPaths, ReportError> {
+    let mut run = RunFiles::load(run_dir)?;
+    let table = Table::new(&run);
+    let names = page_names(&run);
+    let pages_dir = run_dir.join("trace_html");
+    std::fs::create_dir_all(&pages_dir).map_err(|e| RunError::io("create", &pages_dir, e))?;
+
+    let mut pages = Vec::new();
+    let mut linked = vec![false; run.manifest.sessions()];
+    let warnings = run.each_trace(|index, trace| {
+        let path = pages_dir.join(&names[index]);
+        write(&path, &session_page::render(&run, index, trace))?;
+        linked[index] = true;
+        pages.push(path);
+        Ok(())
+    })?;
+    run.warnings.extend(warnings);
+
+    let links: Vec<Option<&str>> =
+        names.iter().zip(&linked).map(|(name, linked)| linked.then_some(name.as_str())).collect();
+    let overview_path = run_dir.join("report.html");
+    write(&overview_path, &overview::render(&run, &table, &links))?;
+    let summary = run_dir.join("evaluation").join("summary.md");
+    std::fs::create_dir_all(run_dir.join("evaluation")).map_err(|e| RunError::io("create", &summary, e))?;
+    write(&summary, &table.markdown())?;
+    Ok(ReportPaths { overview: overview_path, summary, pages, table, warnings: run.warnings })
+}
+
+/// The summary alone, without writing anything.
+///
+/// # Errors
+/// As [`report()`].
+pub fn summary(run_dir: &Path) -> Result<Table, ReportError> {
+    Ok(Table::new(&RunFiles::load(run_dir)?))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), RunError> {
+    std::fs::write(path, text).map_err(|e| RunError::io("write", path, e))
+}
+
+/// `<task>.<cell>.html` for every session of the run, in ASCII, unique even where case does not count.
+fn page_names(run: &RunFiles) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let mut names = Vec::new();
+    for task in &run.manifest.task_ids {
+        for cell in &run.manifest.cells {
+            let stem = format!("{}.{}", plain(task), plain(&cell.name));
+            let mut name = format!("{stem}.html");
+            let mut count = 2;
+            while !taken.insert(name.to_ascii_lowercase()) {
+                name = format!("{stem}-{count}.html");
+                count += 1;
+            }
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// A text as part of a file name and of a link, without anything that either would have to escape.
+fn plain(text: &str) -> String {
+    let text = text.replace('γ', "gamma");
+    let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '=' | '.' | '_');
+    let name: String = text.chars().map(|c| if keep(c) { c } else { '_' }).take(80).collect();
+    // Neither hidden nor a folder.
+    if name.starts_with('.') { format!("_{name}") } else { name }
+}

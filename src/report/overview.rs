@@ -1,0 +1,133 @@
+//! `report.html`: the whole run on one page.
+
+use super::markup::{Markup, page};
+use super::plot;
+use super::read::RunFiles;
+use super::table::{HEADERS, PAIRED_HEADERS, Table};
+use crate::run::files::ResultRow;
+
+/// The page. `links` holds, for each session, the name of its page in `trace_html/`.
+pub fn render(run: &RunFiles, table: &Table, links: &[Option<&str>]) -> String {
+    let mut body = Markup::new();
+    body.raw("<main class=\"overview\">\n<header>").element("p", "eyebrow", "vigor run");
+    body.element("h1", "", &run.manifest.name);
+    facts(&mut body, run);
+    body.raw("</header>\n");
+    for warning in &run.warnings {
+        body.element("p", "warning", warning);
+    }
+
+    body.raw("<section><h2>Held-out tests passed</h2>\n<div class=\"scroll\">");
+    body.add(&plot::draw(&table.cells)).raw("</div>\n");
+    body.element("p", "note", "Dots: share of tasks. Whiskers: 95 % Wilson intervals.").raw("</section>\n");
+
+    body.raw("<section><h2>Cells</h2>\n");
+    rows(&mut body, &HEADERS, &table.rows());
+    body.raw("<p class=\"note\">").text(table.union_sentence());
+    body.raw(
+        ". That is a bound on what choosing among the cells could reach, not the score of a method. \
+         Tokens count discarded candidates; tokens/s is per second of session, of which several may run at once; \
+         runs are executed programs.</p></section>\n",
+    );
+
+    if !table.paired.is_empty() {
+        body.raw("<section><h2>Compared with ").text(&table.cells[0].cell).raw("</h2>\n");
+        rows(&mut body, &PAIRED_HEADERS, &table.paired_rows());
+        body.raw(
+            "<p class=\"note\">Gained and lost: tasks on whose held-out tests exactly one of the two passes. \
+             p: exact two-sided McNemar test, not corrected for the number of comparisons.</p></section>\n",
+        );
+    }
+
+    body.raw("<section><h2>Tasks</h2>\n");
+    heat_map(&mut body, run, links);
+    body.raw("</section>\n<section><details><summary>Manifest</summary><pre class=\"block\">\n");
+    body.text(serde_json::to_string_pretty(&run.manifest).unwrap_or_default());
+    body.raw("</pre></details></section>\n</main>");
+    page(&format!("{} – vigor", run.manifest.name), &body)
+}
+
+fn facts(body: &mut Markup, run: &RunFiles) {
+    let manifest = &run.manifest;
+    let finished = run.results.iter().flatten().count();
+    let mut fact = |name: &'static str, value: String| {
+        body.raw("<div>").element("dt", "", name).element("dd", "", value).raw("</div>");
+    };
+    let model = &manifest.model;
+    let devices: Vec<&str> = manifest.parts.iter().map(|part| part.device.as_str()).collect();
+    let mut devices = devices;
+    devices.dedup();
+    let facts = [
+        ("model", format!("{} ({} {})", model.name, model.architecture, model.quantization)),
+        ("dataset", manifest.dataset.name.clone()),
+        ("tasks", manifest.task_ids.len().to_string()),
+        ("sessions", format!("{finished} of {}", manifest.sessions())),
+        ("seed", manifest.seed.to_string()),
+        ("device", devices.join(", ")),
+    ];
+    for (name, value) in facts {
+        fact(name, value);
+    }
+}
+
+fn rows(body: &mut Markup, headers: &[&'static str], rows: &[Vec<String>]) {
+    body.raw("<div class=\"scroll\"><table class=\"numbers\"><thead><tr>");
+    for header in headers {
+        body.element("th", "", header);
+    }
+    body.raw("</tr></thead><tbody>\n");
+    for row in rows {
+        body.raw("<tr>");
+        for (column, text) in row.iter().enumerate() {
+            body.element(if column == 0 { "th" } else { "td" }, "", text);
+        }
+        body.raw("</tr>\n");
+    }
+    body.raw("</tbody></table></div>\n");
+}
+
+/// Tasks by cells, each a square that leads to its session.
+fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
+    body.raw("<p class=\"legend\">");
+    for (class, glyph, meaning) in [
+        ("pass", "●", "held-out tests passed"),
+        ("half", "◐", "only the guiding tests passed"),
+        ("fail", "○", "failed"),
+        ("none", "·", "not finished"),
+    ] {
+        body.raw("<span>").element("i", class, glyph).text(" ").text(meaning).raw("</span> ");
+    }
+    body.raw("</p>\n<div class=\"scroll\"><table class=\"heat\"><thead><tr><td></td>");
+    for cell in &run.manifest.cells {
+        body.raw("<th><span>").text(&cell.name).raw("</span></th>");
+    }
+    body.raw("</tr></thead><tbody>\n");
+    let width = run.manifest.cells.len();
+    for (t, task) in run.manifest.task_ids.iter().enumerate() {
+        body.raw("<tr>").element("th", "", task);
+        for (c, cell) in run.manifest.cells.iter().enumerate() {
+            let result = run.results[t * width + c].as_ref();
+            let (class, glyph, meaning) = outcome(result);
+            body.raw("<td>");
+            let title = format!("{task} · {} · {meaning}", cell.name);
+            match links[t * width + c] {
+                Some(link) => body.raw("<a").attr("href", format!("trace_html/{link}")),
+                None => body.raw("<span"),
+            };
+            body.attr("class", class).attr("title", title).raw(">").raw(glyph);
+            body.raw(if links[t * width + c].is_some() { "</a></td>" } else { "</span></td>" });
+        }
+        body.raw("</tr>\n");
+    }
+    body.raw("</tbody></table></div>\n");
+}
+
+/// How a result looks: class, glyph (so that colour is not needed) and words.
+pub(super) fn outcome(result: Option<&ResultRow>) -> (&'static str, &'static str, &'static str) {
+    match result {
+        None => ("none", "·", "not finished"),
+        Some(row) if row.passed_held_out => ("pass", "●", "held-out tests passed"),
+        Some(row) if row.passed_guiding => ("half", "◐", "only the guiding tests passed"),
+        Some(_) => ("fail", "○", "failed"),
+    }
+}

@@ -1,0 +1,229 @@
+//! The workbench: everything that solving needs, made ready once and shared by all sessions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use thiserror::Error;
+
+use super::execute::{Progress, SessionJob, SessionOutcome, SolveError, Solver, StepProgress};
+use super::files::{ResultRow, TimingRow};
+use super::manifest::{ModelInfo, Part};
+use crate::engine::{Client, Engine, EngineOptions};
+use crate::model::cpu::Isa;
+use crate::model::template::ChatTemplate;
+use crate::model::tokenizer::{Tokenizer, TokenizerError};
+use crate::model::{ModelError, ModelFiles};
+use crate::sandbox::{Limits, Policy, Pool, PoolConfig, SandboxError};
+use crate::session::coder::EngineCoder;
+use crate::session::language::Python;
+use crate::session::method::PromptTemplates;
+use crate::session::prompts::Prompts;
+use crate::session::reviewer::CPython;
+use crate::session::tester::Score;
+use crate::session::trace::TraceLine;
+use crate::session::{Attempt, Outcome, SessionError, Supervisor, evaluator, tester};
+use crate::source::Resolved;
+
+/// What a workbench is made of.
+pub struct WorkbenchOptions<'a> {
+    /// The model, found and verified.
+    pub model: &'a Resolved,
+    /// Threads for the model.
+    pub threads: usize,
+    /// Bytes for keys and values.
+    pub kv_bytes: usize,
+    /// Templates that replace our own.
+    pub prompts: &'a PromptTemplates,
+    /// Limits of every execution.
+    pub limits: Limits,
+    /// How much of the sandbox must hold.
+    pub policy: Policy,
+    /// Programs that run at once.
+    pub workers: usize,
+    /// The interpreter.
+    pub python: PathBuf,
+    /// The executable that can become the sandbox's launcher: this one, outside of tests.
+    pub launcher: PathBuf,
+    /// Set to end everything.
+    pub interrupt: Arc<AtomicBool>,
+}
+
+/// Why a workbench cannot be made.
+#[derive(Debug, Error)]
+pub enum WorkbenchError {
+    /// The model's files.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The model's tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The model's chat template.
+    #[error(transparent)]
+    Template(#[from] crate::model::template::TemplateError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+/// A loaded model, a sandbox, and the roles over them.
+pub struct Workbench {
+    /// Solves tasks.
+    pub supervisor: Supervisor,
+    /// What the model is.
+    pub model: ModelInfo,
+    /// Its sandbox.
+    pub pool: Arc<Pool>,
+    threads: usize,
+    /// The engine ends when the workbench is dropped.
+    engine: Engine,
+}
+
+/// The tokenizer of a model, from wherever its files keep it.
+fn load_tokenizer(files: &ModelFiles, path: &Path) -> Result<Tokenizer, TokenizerError> {
+    match files {
+        ModelFiles::Gguf(gguf) => Tokenizer::from_gguf_metadata(gguf.metadata()),
+        ModelFiles::Safetensors(..) => Tokenizer::from_folder(path),
+    }
+}
+
+impl Workbench {
+    /// Loads the model and starts the engine and the sandbox.
+    ///
+    /// # Errors
+    /// See [`WorkbenchError`].
+    pub fn open(options: &WorkbenchOptions<'_>) -> Result<Self, WorkbenchError> {
+        // The sandbox first: it is quick, and a machine without Python should say so before the model is loaded.
+        let pool = Arc::new(Pool::new(PoolConfig {
+            python: options.python.clone(),
+            launcher: options.launcher.clone(),
+            workers: options.workers,
+            policy: options.policy,
+        })?);
+        let path = &options.model.path;
+        let files = ModelFiles::open(path)?;
+        let tokenizer = Arc::new(load_tokenizer(&files, path)?);
+        let base = options.model.manifest.as_ref().is_some_and(|m| m.chat == Some(crate::source::Chat::None));
+        let chat = match tokenizer.chat_template().filter(|_| !base) {
+            Some(source) => Some(ChatTemplate::new(source, &tokenizer.bos_text(), &tokenizer.eos_text())?),
+            None => None,
+        };
+        let quantization = files.quantization();
+        let decoder = files.load(options.kv_bytes)?;
+        if tokenizer.vocab_size() > decoder.config().vocab {
+            return Err(ModelError::Config(format!(
+                "the tokenizer has {} tokens, the model {}: they do not belong together",
+                tokenizer.vocab_size(),
+                decoder.config().vocab
+            ))
+            .into());
+        }
+        let model = ModelInfo {
+            name: options.model.name.clone(),
+            file: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            sha256: options.model.sha256.clone(),
+            architecture: decoder.config().architecture.name().to_owned(),
+            quantization,
+        };
+        let engine = Engine::start(
+            Box::new(decoder),
+            EngineOptions {
+                threads: options.threads,
+                interrupt: options.interrupt.clone(),
+                ..EngineOptions::default()
+            },
+        );
+        let prompts = Prompts::new(tokenizer.clone(), chat, options.prompts);
+        let supervisor = Supervisor {
+            coder: Box::new(EngineCoder::new(engine.client(), tokenizer.clone(), prompts.is_chat())),
+            language: Box::new(Python::default()),
+            reviewer: Box::new(CPython::new(pool.clone())),
+            evaluator: Box::new(evaluator::Sandboxed::new(pool.clone(), options.limits)),
+            tester: Box::new(tester::Sandboxed::new(pool.clone(), options.limits)),
+            prompts,
+            tokenizer,
+        };
+        Ok(Self { supervisor, model, pool, threads: options.threads, engine })
+    }
+
+    /// Access to the engine.
+    pub fn client(&self) -> Client {
+        self.engine.client()
+    }
+
+    /// What computes on this machine, for the manifest.
+    pub fn part(&self, finished_before: usize, concurrency: usize) -> Part {
+        Part {
+            finished_before,
+            vigor: env!("CARGO_PKG_VERSION").to_owned(),
+            binary_sha256: super::manifest::binary_sha256().unwrap_or_default(),
+            device: "cpu".to_owned(),
+            threads: self.threads,
+            simd: Isa::detect().name().to_owned(),
+            concurrency,
+            sandbox: self.pool.layers().iter().filter(|l| l.active).map(|l| l.name.clone()).collect(),
+            python: self.pool.python().version.clone(),
+        }
+    }
+}
+
+impl Solver for Workbench {
+    fn solve(&self, job: &SessionJob, progress: &dyn Progress) -> Result<SessionOutcome, SolveError> {
+        let attempt = Attempt {
+            task: job.task,
+            cell: &job.cell.name,
+            method: &job.cell.config,
+            seed: job.seed,
+            limits: job.limits,
+            stop: job.stop,
+        };
+        let outcome = self.supervisor.solve(&attempt, &mut |report| {
+            progress.step(&StepProgress {
+                index: job.index,
+                task: &job.task.id,
+                cell: &job.cell.name,
+                step: report.step.step,
+                line: &report.step.decision.text,
+                tokens: report.generated_tokens,
+            });
+        });
+        match outcome {
+            Ok(outcome) => Ok(record(outcome)),
+            Err(SessionError::Stopped) => Err(SolveError::Stopped),
+            Err(error) => Err(SolveError::Failed(error.to_string())),
+        }
+    }
+}
+
+/// An outcome as the lines that a run keeps of it.
+pub fn record(outcome: Outcome) -> SessionOutcome {
+    let Outcome { key, events, program, score, guided, end, counts, seconds } = outcome;
+    let events = events.into_iter().map(|event| TraceLine { session: key.clone(), event }).collect();
+    let timing = TimingRow {
+        session: key.clone(),
+        seconds: seconds.total,
+        propose: seconds.propose,
+        gate: seconds.gate,
+        execute: seconds.execute,
+        guide: seconds.guide,
+        commit: seconds.commit,
+        score: seconds.score,
+    };
+    let result = ResultRow {
+        session: key,
+        program,
+        passed_guiding: Score::all_passed(&score.guiding),
+        passed_held_out: Score::all_passed(&score.held_out),
+        guiding: score.guiding,
+        held_out: score.held_out,
+        guided,
+        steps: counts.steps,
+        generated_tokens: counts.engine.generated_tokens,
+        committed_tokens: counts.committed_tokens,
+        prefill_tokens: counts.engine.prefill_tokens,
+        forward_passes: counts.engine.forward_passes,
+        executions: counts.executions,
+        end,
+    };
+    SessionOutcome { result, events, timing }
+}

@@ -1,0 +1,297 @@
+# Runs one request inside of the forked child: the program, then each test, and reports verdicts.
+
+import _thread
+import ast
+import codeop
+import io
+import random
+import types
+import warnings
+
+_write_fd = os.write
+_exit_process = os._exit
+_modules = sys.modules
+_compile = compile
+_exec = exec
+_seed_random = random.seed
+_AssertionError = AssertionError
+_SyntaxError = SyntaxError
+_PermissionError = PermissionError
+_ModuleType = types.ModuleType
+
+PROGRAM = "<candidate>"
+SETUP = "<setup>"
+TEST = "<test>"
+MESSAGE_LIMIT = 300
+# A program may print more than is kept, but not without end.
+FLOOD_BYTES = 64 << 20
+EXIT_MEMORY = 77
+EXIT_STATUS_PIPE = 78
+EXIT_HARNESS = 70
+
+try:
+    # 3.10 and newer can say that a source is only unfinished; their values differ by version.
+    _INCOMPLETE_FLAGS = codeop.PyCF_ALLOW_INCOMPLETE_INPUT | codeop.PyCF_DONT_IMPLY_DEDENT
+except AttributeError:
+    _INCOMPLETE_FLAGS = None
+_DEDENT_FLAG = getattr(codeop, "PyCF_DONT_IMPLY_DEDENT", 0)
+
+
+class Status:
+    """The pipe on which verdicts leave. Every record carries the request's nonce."""
+
+    __slots__ = ("fd", "nonce")
+
+    def __init__(self, fd, nonce):
+        self.fd = fd
+        self.nonce = nonce
+
+    def send(self, record):
+        body = encode(record).encode("ascii")
+        data = self.nonce.encode("ascii") + b"%08x" % len(body) + body
+        view = 0
+        try:
+            while view < len(data):
+                view += _write_fd(self.fd, data[view : view + 65536])
+        except _MEMORY_ERROR:
+            raise
+        except BaseException:
+            _exit_process(EXIT_STATUS_PIPE)
+
+
+class Output(io.RawIOBase):
+    """Takes what the program prints: keeps the last `limit` bytes, and ends a flood."""
+
+    def __init__(self):
+        self._limit = 0
+        self._tail = b""
+        self._total = 0
+        self._on_flood = None
+
+    def writable(self):
+        return True
+
+    def isatty(self):
+        return False
+
+    def fileno(self):
+        raise io.UnsupportedOperation("fileno")
+
+    def write(self, data):
+        size = len(data)
+        self._total += size
+        keep = bytes(data[-self._limit :]) if self._limit else b""
+        self._tail = (self._tail + keep)[-self._limit :] if self._limit else b""
+        if self._total > FLOOD_BYTES and self._on_flood is not None:
+            self._on_flood()
+        return size
+
+    def take(self):
+        tail = self._tail
+        self._tail = b""
+        return tail.decode("utf-8", "replace")
+
+
+def redirect_output(output):
+    """Gives the program its own standard streams."""
+    sys.stdout = io.TextIOWrapper(output, encoding="utf-8", errors="backslashreplace", write_through=True)
+    sys.stderr = io.TextIOWrapper(output, encoding="utf-8", errors="backslashreplace", write_through=True)
+    sys.stdin = io.TextIOWrapper(io.BytesIO(b""), encoding="utf-8")
+    sys.__stdout__, sys.__stderr__, sys.__stdin__ = sys.stdout, sys.stderr, sys.stdin
+
+
+def syntax_verdict(error):
+    message = error.msg if type(error.msg) is str else "invalid syntax"
+    return {"verdict": "syntax_error", "message": clean(message[:MESSAGE_LIMIT]), "line": bounded_line(error.lineno)}
+
+
+def describe(error, values=None):
+    """The verdict for an exception that left the program or the test."""
+    kind = type(error)
+    line = last_line_in(error, PROGRAM)
+    if kind is _MEMORY_ERROR:
+        return {"verdict": "memory"}
+    if kind is _AssertionError and innermost_file(error) == TEST:
+        message = exception_message(error, MESSAGE_LIMIT)
+        if not message and values is not None:
+            message = values()
+        return {"verdict": "failed", "message": message}
+    message = exception_message(error, MESSAGE_LIMIT)
+    if kind is _PermissionError:
+        return {"verdict": "forbidden", "message": ("PermissionError: " + message).rstrip(": ")}
+    return {"verdict": "exception", "kind": type_name(error), "message": message, "line": line}
+
+
+def compile_program(source, filename):
+    return _compile(source, filename, "exec", 0, True)
+
+
+def compile_test(source):
+    """Code of a test. `assert a == b` keeps both values, so that a failure can show them."""
+    tree = _compile(source, TEST, "exec", ast.PyCF_ONLY_AST, True)
+    shows = False
+    if len(tree.body) == 1 and type(tree.body[0]) is ast.Assert:
+        test = tree.body[0].test
+        if type(test) is ast.Compare and len(test.ops) == 1 and type(test.ops[0]) is ast.Eq:
+            left, right = test.left, test.comparators[0]
+            keep = []
+            for name, value in (("_vigor_left", left), ("_vigor_right", right)):
+                keep.append(ast.Assign(targets=[ast.Name(name, ast.Store())], value=value))
+            test.left = ast.Name("_vigor_left", ast.Load())
+            test.comparators = [ast.Name("_vigor_right", ast.Load())]
+            tree.body[0:0] = keep
+            for node in keep + [test.left, test.comparators[0]]:
+                ast.copy_location(node, left)
+            ast.fix_missing_locations(tree)
+            shows = True
+    return _compile(tree, TEST, "exec", 0, True), shows
+
+
+def run_request(request, status, output):
+    """Runs the tests of one candidate, each after a fresh execution of the program."""
+    codes = []
+    try:
+        if request["setup"]:
+            codes.append(compile_program(request["setup"], SETUP))
+        codes.append(compile_program(request["code"], PROGRAM))
+    except _SyntaxError as error:
+        status.send({"record": "program", "verdict": syntax_verdict(error)})
+        return
+    except (ValueError, OverflowError, RecursionError) as error:
+        # A NUL character, or nesting that the compiler refuses.
+        verdict = {"verdict": "syntax_error", "message": exception_message(error, MESSAGE_LIMIT), "line": 0}
+        status.send({"record": "program", "verdict": verdict})
+        return
+    output._limit = request["output_bytes"]
+    for source in request["tests"]:
+        passed = run_test(codes, source, request["trace"], status, output)
+        if passed is None or not (passed or request["keep_going"]):
+            return
+
+
+def run_test(codes, source, caps, status, output):
+    """True: passed, False: did not, None: the program itself failed, which is the verdict of all tests."""
+    try:
+        test_code, shows = compile_test(source)
+    except (_SyntaxError, ValueError, OverflowError, RecursionError) as error:
+        what = exception_message(error, MESSAGE_LIMIT)
+        verdict = {"verdict": "harness_error", "message": "the test does not compile: " + what}
+        status.send({"record": "test", "verdict": verdict, "trace": None, "output": ""})
+        return False
+    tracer = Tracer(PROGRAM, caps) if caps is not None else None
+
+    def report(record, verdict):
+        trace = tracer.result() if tracer is not None else None
+        status.send({"record": record, "verdict": verdict, "trace": trace, "output": output.take()})
+
+    def flood():
+        _set_trace(None)
+        report("test", {"verdict": "output"})
+        _exit_process(0)
+
+    output._on_flood = flood
+    module = _ModuleType("solution")
+    space = module.__dict__
+    _modules["solution"] = module
+    _seed_random(0)
+    record = "program"
+    verdict = None
+    values = None
+    if shows:
+
+        def values():
+            left, right = space.get("_vigor_left", _MISSING), space.get("_vigor_right", _MISSING)
+            return "got %s, expected %s" % (show(left, MESSAGE_LIMIT // 2), show(right, MESSAGE_LIMIT // 2))
+
+    try:
+        if tracer is not None:
+            tracer.start()
+        for code in codes:
+            _exec(code, space)
+        record = "test"
+        status.send({"record": "loaded"})
+        _exec(test_code, space)
+        verdict = {"verdict": "passed"}
+    except BaseException as error:
+        if tracer is not None:
+            tracer.stop()
+        verdict = describe(error, values)
+        if verdict["verdict"] == "memory":
+            # Make room, or the report would fail for the same reason.
+            error = None
+            space.clear()
+    else:
+        if tracer is not None:
+            tracer.stop()
+    output._on_flood = None
+    report(record, verdict)
+    if record == "program":
+        return None
+    return verdict["verdict"] == "passed"
+
+
+def classify(source):
+    """CPython's own verdict on a source: complete, not finished yet, or beyond repair."""
+    try:
+        _compile(source, PROGRAM, "exec", 0, True)
+        return {"verdict": "complete"}
+    except _SyntaxError as error:
+        message = clean((error.msg if type(error.msg) is str else "invalid syntax")[:MESSAGE_LIMIT])
+    except (ValueError, OverflowError, RecursionError, _MEMORY_ERROR) as error:
+        return {"verdict": "invalid", "message": exception_message(error, MESSAGE_LIMIT) or "too complex"}
+    try:
+        incomplete = _is_incomplete(source)
+    except BaseException:
+        incomplete = False
+    return {"verdict": "incomplete"} if incomplete else {"verdict": "invalid", "message": message}
+
+
+def _is_incomplete(source):
+    if not source.endswith("\n"):
+        source += "\n"
+    if _INCOMPLETE_FLAGS is not None:
+        try:
+            _compile(source, PROGRAM, "exec", _INCOMPLETE_FLAGS, True)
+        except _SyntaxError as error:
+            return type(error) is not _SyntaxError and "Incomplete" in type_name(error) or (
+                error.msg == "incomplete input"
+            )
+        return True
+    # Python 3.9: an error that moves when a line is added is an error about the end of the source.
+    errors = []
+    for tail in ("", "\n"):
+        try:
+            _compile(source + tail, PROGRAM, "exec", _DEDENT_FLAG, True)
+            return True
+        except _SyntaxError as error:
+            errors.append((error.msg, error.lineno, error.offset))
+    return errors[0] != errors[1]
+
+
+def run_child(request_fd, status_fd, seal):
+    """The whole life of a child: wait for a request, lock the door, run it, leave without clean-up."""
+    output = Output()
+    redirect_output(output)
+    size = int.from_bytes(read_exactly(request_fd, 4), "little")
+    request = parse_json(read_exactly(request_fd, size).decode("utf-8"))
+    os.close(request_fd)
+    status = Status(status_fd, request.pop("nonce"))
+    code = EXIT_HARNESS
+    try:
+        set_limits(request["memory_mb"], request["cpu_seconds"])
+        seal()
+        if request["op"] == "classify":
+            for source in request["sources"]:
+                status.send({"record": "gate", "gate": classify(source)})
+        else:
+            run_request(request, status, output)
+        code = 0
+    except _MEMORY_ERROR:
+        code = EXIT_MEMORY
+    except BaseException as error:
+        try:
+            message = type_name(error) + ": " + exception_message(error, MESSAGE_LIMIT)
+            status.send({"record": "harness", "message": message})
+        except BaseException:
+            pass
+    _exit_process(code)

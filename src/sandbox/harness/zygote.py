@@ -1,0 +1,208 @@
+# The process that forks a child for every request. It never runs code of a program; it is the parent that
+# outlives them: it keeps the deadlines, reaps, and passes on what a child said without believing it.
+
+import gc
+import resource
+import select
+import signal
+import time
+from json import loads as parse_json
+
+CONTROL = 3
+
+
+def read_exactly(fd, size):
+    parts = []
+    while size:
+        part = os.read(fd, min(size, 1 << 20))
+        if not part:
+            # The other side is gone: there is nobody to answer to.
+            os._exit(0)
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def read_frame():
+    size = int.from_bytes(read_exactly(CONTROL, 4), "little")
+    return read_exactly(CONTROL, size)
+
+
+def write_all(fd, data):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def send_frame(header, body=b""):
+    head = encode(header).encode("ascii")
+    write_all(CONTROL, len(head).to_bytes(4, "little") + head + len(body).to_bytes(4, "little") + body)
+
+
+def set_limits(memory_mb, cpu_seconds):
+    size = memory_mb << 20
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def make_seal(program_hex):
+    """A function that installs the second system-call filter, and what to say about it."""
+    if not program_hex:
+        return (lambda: None), False, "not asked for"
+    try:
+        import ctypes
+
+        class Program(ctypes.Structure):
+            _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+        code = bytes.fromhex(program_hex)
+        buffer = ctypes.create_string_buffer(code, len(code))
+        program = Program(len(code) // 8, ctypes.addressof(buffer))
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+        address = ctypes.addressof(program)
+        keep = (buffer, program)
+    except BaseException as error:
+        return (lambda: None), False, "no ctypes in this Python: " + exception_message(error, 200)
+
+    def seal(keep=keep):
+        # 22 = PR_SET_SECCOMP, 2 = SECCOMP_MODE_FILTER
+        if prctl(22, 2, address, 0, 0) != 0:
+            os._exit(EXIT_HARNESS)
+
+    pid = os.fork()
+    if pid == 0:
+        seal()
+        try:
+            os.fork()
+            os._exit(1)
+        except PermissionError:
+            os._exit(0)
+        except BaseException:
+            os._exit(2)
+    _, status, _ = os.wait4(pid, 0)
+    if status != 0:
+        return (lambda: None), False, "the filter was refused (status %d)" % status
+    return seal, True, "allow-list of system calls for each child"
+
+
+class Child:
+    """A forked child that waits for its request."""
+
+    def __init__(self, seal):
+        request_read, self.request = os.pipe()
+        self.status, status_write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.dup2(1, 2)
+                os.dup2(status_write, 100)
+                os.dup2(request_read, 101)
+                os.closerange(3, 100)
+                os.closerange(102, 256)
+                # Low numbers again, so that a low limit on open files holds.
+                os.dup2(100, 3)
+                os.dup2(101, 4)
+                os.close(100)
+                os.close(101)
+                run_child(4, 3, seal)
+            finally:
+                os._exit(EXIT_HARNESS)
+        os.close(request_read)
+        os.close(status_write)
+
+    def run(self, header, payload):
+        """Feeds the child, listens until it is done or its time is over, reaps it."""
+        os.set_blocking(self.request, False)
+        now = time.monotonic()
+        total = now + header["total"]
+        idle = now + header["idle"]
+        data = []
+        size = 0
+        ended = None
+        to_send = memoryview(len(payload).to_bytes(4, "little") + payload)
+        poll = select.poll()
+        poll.register(self.status, select.POLLIN)
+        poll.register(CONTROL, select.POLLRDHUP)
+        poll.register(self.request, select.POLLOUT)
+        while ended is None:
+            wait = min(total, idle) - time.monotonic()
+            if wait <= 0:
+                ended = "timeout"
+                break
+            for fd, event in poll.poll(wait * 1000 + 1):
+                if fd == CONTROL:
+                    os.kill(self.pid, signal.SIGKILL)
+                    os._exit(0)
+                elif fd == self.request:
+                    try:
+                        to_send = to_send[os.write(fd, to_send[:65536]) :]
+                    except BlockingIOError:
+                        continue
+                    except OSError:
+                        to_send = to_send[:0]
+                    if not to_send:
+                        poll.unregister(fd)
+                else:
+                    part = os.read(fd, 1 << 18)
+                    if not part:
+                        ended = "closed"
+                        break
+                    data.append(part)
+                    size += len(part)
+                    # Every test has its own time.
+                    idle = time.monotonic() + header["idle"]
+                    if size > header["cap"]:
+                        ended = "flood"
+                        break
+        # A child that closed its pipe has nothing more to say. Where it is leaving by itself, the signal comes
+        # too late to change its exit status.
+        os.kill(self.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(self.pid, 0)
+        os.close(self.request)
+        os.close(self.status)
+        milliseconds = int((usage.ru_utime + usage.ru_stime) * 1000)
+        reply = {"ended": ended, "cpu_ms": milliseconds}
+        if os.WIFSIGNALED(status):
+            reply["signal"] = os.WTERMSIG(status)
+        else:
+            reply["exit"] = os.WEXITSTATUS(status)
+        return reply, b"".join(data)
+
+
+def preload():
+    """Modules that programs import most: loaded once, every child has them for nothing."""
+    import bisect, copy, datetime, fractions, functools, heapq, itertools, json, math, operator, re, string, typing
+    import dataclasses, decimal, statistics
+
+    functools, itertools, math
+
+
+def warm_up():
+    """Runs the paths that every child runs, so that their pages and caches are ready."""
+    code = _compile("def f(a):\n    b = [a]\n    return b\n", PROGRAM, "exec", 0, True)
+    tracer = Tracer(PROGRAM, {"max_events": 10, "max_value_bytes": 50, "max_total_bytes": 1000})
+    space = {}
+    tracer.start()
+    _exec(code, space)
+    _exec(compile_test("assert f(1) == [1]")[0], space)
+    tracer.stop()
+    encode(tracer.result())
+
+
+def zygote(init):
+    warnings.simplefilter("ignore")
+    seal, sealed, detail = make_seal(init["child_filter"])
+    preload()
+    warm_up()
+    send_frame({"version": "%d.%d.%d" % sys.version_info[:3], "sealed": sealed, "detail": detail})
+    gc.collect()
+    gc.freeze()
+    while True:
+        child = Child(seal)
+        header = parse_json(read_frame().decode("utf-8"))
+        payload = read_frame()
+        send_frame(*child.run(header, payload))

@@ -1,0 +1,170 @@
+//! The small process between the engine and Python: gives up rights, then becomes the interpreter.
+//!
+//! It is this binary started again, because the engine itself is large and has many threads: neither should be
+//! forked. Order matters here: namespaces and mounts need the rights that `identity` gives up, and the first
+//! system-call filter must come last, since it denies what the other layers are made with.
+
+use std::ffi::{CString, OsString};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use super::protocol::{Launched, write_frame};
+use super::{Layer, Policy, identity, landlock_layer, mounts, namespaces, resources, seccomp};
+
+/// Descriptor of the socket to the engine, here and in the zygote.
+const CONTROL: i32 = 3;
+
+/// The first argument that makes the binary call [`launcher_main`].
+pub const LAUNCHER_COMMAND: &str = "__sandbox";
+
+/// Reads the harness from the socket, and hands it a private copy of the builtins.
+const BOOTSTRAP: &str = "\
+import os, builtins
+def frame(read=os.read):
+    def exactly(size):
+        data = b''
+        while len(data) < size:
+            part = read(3, size - len(data))
+            if not part: os._exit(0)
+            data += part
+        return data
+    return exactly(int.from_bytes(exactly(4), 'little'))
+space = {'__builtins__': dict(vars(builtins)), '__name__': 'vigor_harness'}
+source, init = frame(), frame()
+exec(compile(source, '<vigor>', 'exec'), space)
+space['zygote'](space['parse_json'](init.decode()))
+";
+
+/// What the launcher is told on its command line.
+struct Orders {
+    policy: Policy,
+    python: PathBuf,
+    reads: Vec<PathBuf>,
+}
+
+/// Runs the launcher; `args` are the arguments after `__sandbox`. Its socket to the engine is standard input.
+/// Returns the exit code; where all goes well it becomes Python (or waits for it) and returns only after.
+pub fn launcher_main(args: &[OsString]) -> i32 {
+    match parse(args).and_then(launch) {
+        Ok(code) => code,
+        Err(message) => {
+            // The engine reads this when the worker does not come up.
+            eprintln!("{message}");
+            3
+        }
+    }
+}
+
+fn parse(args: &[OsString]) -> Result<Orders, String> {
+    let mut orders = Orders { policy: Policy::BestEffort, python: PathBuf::new(), reads: Vec::new() };
+    let mut args = args.iter();
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or_else(|| format!("{} needs a value", flag.to_string_lossy()))?;
+        match flag.to_str() {
+            Some("--policy") => {
+                orders.policy = value.to_str().and_then(Policy::parse).ok_or("no such policy")?;
+            }
+            Some("--python") => orders.python = value.into(),
+            Some("--read") => orders.reads.push(value.into()),
+            _ => return Err(format!("unknown argument {}", flag.to_string_lossy())),
+        }
+    }
+    if orders.python.as_os_str().is_empty() {
+        return Err("this command is started by vigor itself, to run programs in a sandbox".to_owned());
+    }
+    Ok(orders)
+}
+
+fn launch(orders: Orders) -> Result<i32, String> {
+    let control = arrange_descriptors()?;
+    // No directory of the user's stays open as the current one.
+    std::env::set_current_dir("/").map_err(|error| format!("/: {error}"))?;
+    let mut layers = vec![resources::limit()];
+    if orders.policy == Policy::Off {
+        return Err(become_python(&orders, control, layers));
+    }
+    // Where others can read the installation, a root user becomes nobody; else (Python below /root, say) it
+    // stays the owner of those files, without any right beyond that.
+    let drop_to = identity::plan(&orders.reads);
+    layers.extend(namespaces::enter(&drop_to));
+    layers.push(mounts::make_read_only(&layers, &orders.reads));
+    if let Some(code) = namespaces::become_first_process(&layers)? {
+        return Ok(code);
+    }
+    layers.push(identity::shed(&drop_to));
+    layers.push(landlock_layer::restrict(&orders.reads));
+    layers.push(seccomp::confine_zygote());
+    Err(become_python(&orders, control, layers))
+}
+
+/// Moves the socket out of the way of the standard streams, gives those to nobody, and closes all the rest.
+fn arrange_descriptors() -> Result<OwnedFd, String> {
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|error| format!("/dev/null: {error}"))?;
+    let dup = |from: i32, to: i32| {
+        // SAFETY: dup2 only changes this process's table of descriptors; 3 is not owned by any Rust value: the
+        // process has just started, and `null` is moved away from it first where it landed there.
+        if unsafe { libc::dup2(from, to) } < 0 {
+            Err(format!("dup2: {}", std::io::Error::last_os_error()))
+        } else {
+            Ok(())
+        }
+    };
+    // SAFETY: F_DUPFD returns a new descriptor, not below 10, that nothing else owns.
+    let spare = unsafe { libc::fcntl(null.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 10) };
+    if spare < 0 {
+        return Err(format!("fcntl: {}", std::io::Error::last_os_error()));
+    }
+    drop(null);
+    dup(0, CONTROL)?;
+    dup(spare, 0)?;
+    dup(spare, 1)?;
+    // SAFETY: closes descriptors that this process inherited or opened above, none of them held by a Rust value;
+    // a kernel without the call leaves them to close-on-exec, which every descriptor of the engine has.
+    unsafe { libc::syscall(libc::SYS_close_range, CONTROL + 1, u32::MAX, 0) };
+    // SAFETY: CONTROL was made just above and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(CONTROL) })
+}
+
+/// Tells the engine what holds, and executes Python. Returns only with an error.
+fn become_python(orders: &Orders, control: OwnedFd, layers: Vec<Layer>) -> String {
+    let mut stream = std::fs::File::from(control);
+    let report = match serde_json::to_vec(&Launched { layers }) {
+        Ok(report) => report,
+        Err(error) => return error.to_string(),
+    };
+    if let Err(error) = write_frame(&mut stream, &report).and_then(|()| stream.flush()) {
+        return format!("cannot answer the engine: {error}");
+    }
+    // SAFETY: fixed-layout arguments; the descriptor must survive the exec, and no address of the program
+    // should differ between two runs (it would show in the order of sets of objects).
+    unsafe {
+        libc::fcntl(CONTROL, libc::F_SETFD, 0);
+        libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong);
+    }
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "a path with a NUL byte".to_owned());
+    let python = match text(orders.python.as_os_str().as_bytes()) {
+        Ok(python) => python,
+        Err(message) => return message,
+    };
+    let arguments: Vec<CString> = [&b"-s"[..], b"-S", b"-B", b"-c", BOOTSTRAP.as_bytes()]
+        .iter()
+        .filter_map(|argument| CString::new(*argument).ok())
+        .collect();
+    let environment = [c"PYTHONHASHSEED=0", c"LC_ALL=C.UTF-8"];
+    let mut argv: Vec<_> = vec![python.as_ptr()];
+    argv.extend(arguments.iter().map(|argument| argument.as_ptr()));
+    argv.push(std::ptr::null());
+    let mut envp: Vec<_> = environment.iter().map(|variable| variable.as_ptr()).collect();
+    envp.push(std::ptr::null());
+    // SAFETY: both arrays end with a null pointer, and every string in them outlives the call.
+    unsafe { libc::execve(python.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    let error = std::io::Error::last_os_error();
+    format!("cannot execute {}: {error}", OsString::from_vec(python.into_bytes()).to_string_lossy())
+}

@@ -1,0 +1,131 @@
+//! What protects the machine from a program, and whether it is enough.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How much of the sandbox must hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Every [`Capability`] must be provided by at least one layer; else nothing is run.
+    Strict,
+    /// Whatever the kernel offers is used, and what holds is reported.
+    #[default]
+    BestEffort,
+    /// Only limits on time and memory. For programs that you would run yourself.
+    Off,
+}
+
+impl Policy {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Policy::Strict => "strict",
+            Policy::BestEffort => "best-effort",
+            Policy::Off => "off",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Policy> {
+        [Policy::Strict, Policy::BestEffort, Policy::Off].into_iter().find(|policy| policy.as_str() == text)
+    }
+}
+
+/// One mechanism, and whether it is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// For example `landlock`.
+    pub name: String,
+    /// Whether it holds.
+    pub active: bool,
+    /// What it does where it is active, else why it is not.
+    pub detail: String,
+}
+
+impl Layer {
+    pub(super) fn active(name: &str, detail: impl Into<String>) -> Layer {
+        Layer { name: name.to_owned(), active: true, detail: detail.into() }
+    }
+
+    pub(super) fn missing(name: &str, detail: impl Into<String>) -> Layer {
+        Layer { name: name.to_owned(), active: false, detail: detail.into() }
+    }
+}
+
+/// What the sandbox promises. Each promise can be kept by more than one mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capability {
+    /// No connection to anything.
+    NoNetwork,
+    /// No file is created, changed or removed.
+    NoWrites,
+    /// Files outside of the Python installation and the system's libraries cannot be read.
+    NoReads,
+    /// No process is started, and no other process is reached.
+    NoProcesses,
+    /// Not the rights of the user who runs vigor.
+    NoPrivileges,
+    /// Memory and CPU time are bounded.
+    Bounded,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Capability; 6] = [
+        Capability::NoNetwork,
+        Capability::NoWrites,
+        Capability::NoReads,
+        Capability::NoProcesses,
+        Capability::NoPrivileges,
+        Capability::Bounded,
+    ];
+
+    /// Names of the layers of which any one keeps the promise.
+    fn providers(self) -> &'static [&'static str] {
+        match self {
+            Capability::NoNetwork => &["network-namespace", "seccomp", "seccomp-child"],
+            Capability::NoWrites => &["landlock", "read-only-mounts", "seccomp-child"],
+            Capability::NoReads => &["landlock"],
+            Capability::NoProcesses => &["seccomp-child"],
+            Capability::NoPrivileges => &["identity"],
+            Capability::Bounded => &["limits"],
+        }
+    }
+
+    /// Whether one of `layers` keeps the promise.
+    pub fn held_by(self, layers: &[Layer]) -> bool {
+        layers.iter().any(|layer| layer.active && self.providers().contains(&layer.name.as_str()))
+    }
+
+    /// The promises that none of `layers` keeps.
+    pub fn missing(layers: &[Layer]) -> Vec<Capability> {
+        Capability::ALL.into_iter().filter(|capability| !capability.held_by(layers)).collect()
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Capability::NoNetwork => "no network",
+            Capability::NoWrites => "no writes",
+            Capability::NoReads => "no reads of private files",
+            Capability::NoProcesses => "no other processes",
+            Capability::NoPrivileges => "no privileges",
+            Capability::Bounded => "bounded memory and time",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_active_layer_is_enough_for_a_capability() {
+        let layers = [Layer::missing("landlock", "no kernel support"), Layer::active("seccomp-child", "")];
+        assert!(Capability::NoWrites.held_by(&layers));
+        assert!(!Capability::NoReads.held_by(&layers));
+        assert!(Capability::missing(&layers).contains(&Capability::NoPrivileges));
+    }
+}

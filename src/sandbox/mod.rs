@@ -1,0 +1,37 @@
+//! Runs Python programs that nobody has read, and says what happened, without being harmed by them.
+//!
+//! The engine starts this binary again as a small [`launcher`], which gives up every right that the kernel
+//! lets it give up and then becomes one CPython, the zygote. The zygote forks a child per request; the child
+//! takes on a second, tighter filter and runs the program. One [`Pool`] holds several such workers.
+//! `docs/sandbox.md` lists the layers and what each of them holds.
+
+mod error;
+mod execution;
+mod identity;
+mod landlock_layer;
+pub mod launcher;
+mod layers;
+mod mounts;
+mod namespaces;
+mod pool;
+mod protocol;
+mod python;
+mod report;
+mod request;
+mod resources;
+mod seccomp;
+mod source;
+mod trace;
+mod verdict;
+mod worker;
+
+pub use error::SandboxError;
+pub use launcher::launcher_main;
+pub use layers::{Capability, Layer, Policy};
+pub use pool::{Pool, PoolConfig, effective};
+pub use python::Python;
+pub use report::{ExecReport, TestOutcome};
+pub use request::{ExecRequest, Limits, TraceCaps};
+pub use source::source_line;
+pub use trace::{EventKind, Local, Trace, TraceEvent};
+pub use verdict::Verdict;

@@ -1,0 +1,178 @@
+//! What the engine, the launcher and the zygote say to each other over one socket.
+//!
+//! Towards the zygote: frames of a little-endian `u32` length and that many bytes. From it: a header in JSON
+//! and a body, each with its length. The body of an answer is what the child wrote to its status pipe: records
+//! of a nonce, eight hexadecimal digits of length, and JSON. The zygote does not look into it, and nothing in it
+//! is believed without the nonce.
+
+use std::io::{self, Read, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{Layer, Trace, TraceCaps, Verdict};
+use crate::session::trace::Gate;
+
+/// What the zygote learns once.
+#[derive(Debug, Serialize)]
+pub(super) struct Init<'a> {
+    /// The second filter, in hexadecimal; empty for none.
+    pub child_filter: &'a str,
+}
+
+/// The launcher's only message: what it could put in force.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Launched {
+    pub layers: Vec<Layer>,
+}
+
+/// The zygote's first message.
+#[derive(Debug, Deserialize)]
+pub(super) struct Ready {
+    pub version: String,
+    /// Whether the second filter holds in a child.
+    pub sealed: bool,
+    pub detail: String,
+}
+
+/// For the zygote: how long to listen, and to how much.
+#[derive(Debug, Serialize)]
+pub(super) struct Supervision {
+    /// Seconds without a word from the child.
+    pub idle: f64,
+    /// Seconds in all.
+    pub total: f64,
+    /// Bytes.
+    pub cap: usize,
+}
+
+/// For the child.
+#[derive(Debug, Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub(super) enum Work<'a> {
+    Run {
+        nonce: &'a str,
+        memory_mb: u64,
+        cpu_seconds: u64,
+        output_bytes: usize,
+        code: &'a str,
+        setup: &'a str,
+        tests: &'a [String],
+        trace: Option<TraceCaps>,
+        keep_going: bool,
+    },
+    Classify {
+        nonce: &'a str,
+        memory_mb: u64,
+        cpu_seconds: u64,
+        sources: &'a [&'a str],
+    },
+}
+
+/// How the child ended, by the zygote.
+#[derive(Debug, Deserialize)]
+pub(super) struct Ending {
+    /// `closed` by itself, `timeout`, `flood`.
+    pub ended: String,
+    pub cpu_ms: u64,
+    #[serde(default)]
+    pub exit: Option<i32>,
+    #[serde(default)]
+    pub signal: Option<i32>,
+}
+
+/// What a child says.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub(super) enum Record {
+    /// The program's top level ran; the test begins.
+    Loaded,
+    /// Outcome of a test.
+    Test {
+        verdict: Verdict,
+        #[serde(default)]
+        trace: Option<Trace>,
+        #[serde(default)]
+        output: String,
+    },
+    /// The program cannot be loaded: the outcome of every test.
+    Program {
+        verdict: Verdict,
+        #[serde(default)]
+        trace: Option<Trace>,
+        #[serde(default)]
+        output: String,
+    },
+    /// Verdict of the compiler.
+    Gate { gate: Gate },
+    /// The harness failed.
+    Harness { message: String },
+}
+
+/// Reads records until the end, or until something that the harness did not write. The flag says which.
+pub(super) fn records(mut body: &[u8], nonce: &str) -> (Vec<Record>, bool) {
+    let mut found = Vec::new();
+    while !body.is_empty() {
+        let Some((record, rest)) = next_record(body, nonce.as_bytes()) else { return (found, true) };
+        found.push(record);
+        body = rest;
+    }
+    (found, false)
+}
+
+fn next_record<'a>(body: &'a [u8], nonce: &[u8]) -> Option<(Record, &'a [u8])> {
+    let rest = body.strip_prefix(nonce)?;
+    let (length, rest) = rest.split_at_checked(8)?;
+    let length = usize::from_str_radix(std::str::from_utf8(length).ok()?, 16).ok()?;
+    let (json, rest) = rest.split_at_checked(length)?;
+    Some((serde_json::from_slice(json).ok()?, rest))
+}
+
+/// Writes one frame.
+pub(super) fn write_frame(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len()).map_err(|_| io::Error::other("a request of more than 4 GiB"))?;
+    to.write_all(&length.to_le_bytes())?;
+    to.write_all(bytes)
+}
+
+/// Reads one frame of at most `limit` bytes.
+pub(super) fn read_frame(from: &mut impl Read, limit: usize) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > limit {
+        return Err(io::Error::other(format!(
+            "a frame of {length} bytes where at most {limit} were expected"
+        )));
+    }
+    let mut bytes = vec![0; length];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a frame of JSON.
+pub(super) fn read_json<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
+    let bytes = read_frame(from, 1 << 20)?;
+    serde_json::from_slice(&bytes).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_believed_without_the_nonce() {
+        let good = br#"n0nce00000013{"record":"loaded"}"#;
+        let (found, tampered) = records(good, "n0nce");
+        assert!(found.len() == 1 && !tampered);
+        for forged in [
+            &br#"n0nce00000013{"record":"loaded"}{"verdict":"passed"}"#[..],
+            br#"00000013{"record":"loaded"}"#,
+            b"n0nce",
+            b"n0nceffffffff{}",
+            b"n0nce00000002{}",
+        ] {
+            assert!(records(forged, "n0nce").1, "{}", String::from_utf8_lossy(forged));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Replay: derives every decision of a session again from its trace alone, without the model, and says where
+//! the result differs from what was recorded.
+
+use super::commit;
+use super::method::MethodConfig;
+use super::trace::{Alternative, Event, SCHEMA_VERSION, Source, Step};
+use crate::engine::Guidance;
+
+/// A decision that the evidence does not lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The step, `None` for the session as a whole.
+    pub step: Option<usize>,
+    /// What was recorded and what follows from the evidence.
+    pub what: String,
+}
+
+/// What a replay found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Decisions derived again.
+    pub decisions: usize,
+    /// Those that differ.
+    pub differences: Vec<Difference>,
+}
+
+/// Replays the events of one session.
+pub fn replay(events: &[Event]) -> Replayed {
+    let mut replayed = Replayed::default();
+    let whole = |what: String| Difference { step: None, what };
+    let Some(Event::Start(start)) = events.first() else {
+        replayed.differences.push(whole("the trace has no start".into()));
+        return replayed;
+    };
+    if start.schema > SCHEMA_VERSION {
+        let what =
+            format!("the trace has schema {}, this version reads up to {SCHEMA_VERSION}", start.schema);
+        replayed.differences.push(whole(what));
+        return replayed;
+    }
+    let method: Option<MethodConfig> =
+        start.policy.get("method").and_then(|m| serde_json::from_value(m.clone()).ok());
+    let Some(method) = method else {
+        replayed.differences.push(whole("the start does not say which method ran".into()));
+        return replayed;
+    };
+    let mut text = String::new();
+    let mut expected = 0;
+    for event in &events[1..] {
+        match event {
+            Event::Step(step) => {
+                replayed.decisions += 1;
+                if step.step != expected {
+                    let what = format!("step {expected} is missing");
+                    replayed.differences.push(Difference { step: Some(step.step), what });
+                }
+                expected = step.step + 1;
+                if let Some(what) = check(&method, step) {
+                    replayed.differences.push(Difference { step: Some(step.step), what });
+                }
+                text.push_str(&step.decision.text);
+            }
+            Event::End(end) => {
+                if !end.program.ends_with(&text) {
+                    replayed.differences.push(whole("the program is not what the steps committed".into()));
+                }
+                return replayed;
+            }
+            Event::Start(_) => replayed.differences.push(whole("a second start".into())),
+        }
+    }
+    replayed.differences.push(whole("the trace has no end".into()));
+    replayed
+}
+
+/// Derives one decision again; the difference, if there is one.
+fn check(method: &MethodConfig, step: &Step) -> Option<String> {
+    let decision = &step.decision;
+    match decision.source {
+        Source::Candidate { index } => {
+            let choice = commit::choose(method, &step.candidates);
+            match choice {
+                None => Some(format!("candidate {index} was committed; no candidate is viable")),
+                Some(choice) if choice.index != index => Some(format!(
+                    "candidate {index} was committed; the evidence leads to {} ({})",
+                    choice.index, choice.reason
+                )),
+                Some(_) => {
+                    let line = &step.candidates[index].line;
+                    (!decision.text.is_empty() && *line != decision.text)
+                        .then(|| format!("the committed text is not the line of candidate {index}"))
+                }
+            }
+        }
+        Source::Nothing
+            if !step.candidates.is_empty()
+                && step.tokens.is_empty()
+                && !matches!(method, MethodConfig::EgCfg(_)) =>
+        {
+            commit::choose(method, &step.candidates).map(|choice| {
+                format!("nothing was committed; the evidence leads to candidate {}", choice.index)
+            })
+        }
+        Source::Nothing => None,
+        Source::Greedy => check_tokens(step, Guidance { gamma: 0.0, epsilon: 0.0 }),
+        Source::Guided => match method {
+            // A sampled line depends on noise over the whole vocabulary; what is recorded is its leading part.
+            MethodConfig::EgCfg(config) if config.sample_line => ids_match(step),
+            MethodConfig::EgCfg(config) => check_tokens(step, config.guidance()),
+            _ => Some("a guided line in a method that does not guide".into()),
+        },
+    }
+}
+
+/// Every token must be the best of its recorded alternatives, and the tokens those of the decision.
+fn check_tokens(step: &Step, guidance: Guidance) -> Option<String> {
+    let weight = |a: &Alternative| a.q.map_or(a.p, |q| guidance.entry(a.p, q));
+    for (i, token) in step.tokens.iter().enumerate() {
+        let best = token.top.iter().max_by(|a, b| weight(a).total_cmp(&weight(b)).then(b.id.cmp(&a.id)));
+        match best {
+            Some(best) if best.id == token.id => {}
+            Some(best) => {
+                return Some(format!("token {i} is {}; the evidence leads to {}", token.id, best.id));
+            }
+            None => return Some(format!("token {i} has no recorded alternatives")),
+        }
+    }
+    ids_match(step)
+}
+
+fn ids_match(step: &Step) -> Option<String> {
+    let same = step.tokens.iter().map(|t| t.id).eq(step.decision.tokens.iter().copied());
+    (!same).then(|| "the committed tokens are not the decoded ones".to_owned())
+}

@@ -1,0 +1,404 @@
+//! The engine: sequences, forks, pages, batches, samplers, scoring.
+//!
+//! A toy model stands in for a real one: its logits are a hash of the whole history, read back through the page
+//! table as attention would read it. A wrong page, a write to a shared page or a stale slot changes its logits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use vigor::engine::{
+    Client, Engine, EngineError, EngineOptions, Finish, Generate, Generated, Guidance, Guide, RngKey,
+    Sampler, Sampling, Sequence, StopRule,
+};
+use vigor::model::{LanguageModel, LogitRows, Span};
+
+const PAGE: usize = 4;
+const VOCAB: usize = 16;
+
+/// Keeps tokens where a real model keeps keys and values.
+struct Toy {
+    pages: Vec<[u32; PAGE]>,
+    context: usize,
+    delay: Duration,
+}
+
+impl Toy {
+    fn new(pages: usize) -> Self {
+        Self { pages: vec![[u32::MAX; PAGE]; pages], context: 4096, delay: Duration::ZERO }
+    }
+}
+
+fn toy_logits(history: impl Iterator<Item = u32>) -> Vec<f32> {
+    let mut key = RngKey::new(99);
+    for token in history {
+        key = key.with(u64::from(token));
+    }
+    (0..VOCAB as u64).map(|i| (4.0 * key.uniform(i)) as f32).collect()
+}
+
+impl LanguageModel for Toy {
+    fn vocab(&self) -> usize {
+        VOCAB
+    }
+    fn context(&self) -> usize {
+        self.context
+    }
+    fn page_len(&self) -> usize {
+        PAGE
+    }
+    fn pages(&self) -> usize {
+        self.pages.len()
+    }
+    fn copy_page(&mut self, from: u32, to: u32) {
+        self.pages[to as usize] = self.pages[from as usize];
+    }
+    fn forward(&mut self, spans: &[Span<'_>], logits: &mut Vec<f32>) {
+        std::thread::sleep(self.delay);
+        for span in spans {
+            for (i, &token) in span.tokens.iter().enumerate() {
+                let position = span.start + i;
+                self.pages[span.pages[position / PAGE] as usize][position % PAGE] = token;
+                let wanted = match span.logits {
+                    LogitRows::None => false,
+                    LogitRows::Last => i + 1 == span.tokens.len(),
+                    LogitRows::All => true,
+                };
+                if wanted {
+                    let history = (0..=position).map(|p| self.pages[span.pages[p / PAGE] as usize][p % PAGE]);
+                    logits.extend(toy_logits(history));
+                }
+            }
+        }
+    }
+}
+
+struct Never;
+
+impl StopRule for Never {
+    fn check(&self, _: &[u32]) -> Option<Finish> {
+        None
+    }
+}
+
+fn start(pages: usize) -> Engine {
+    Engine::start(Box::new(Toy::new(pages)), EngineOptions { threads: 1, ..EngineOptions::default() })
+}
+
+fn request(n: usize, tokens: usize, sampler: Sampler, temperature: f32) -> Generate {
+    Generate {
+        n,
+        sampler,
+        sampling: Sampling { temperature, top_p: 1.0, top_k: 0 },
+        key: RngKey::new(3),
+        stop: Box::new(Never),
+        max_tokens: tokens,
+        alternatives: 0,
+    }
+}
+
+fn generate(client: &Client, trunk: &Sequence, request: Generate) -> Vec<Generated> {
+    client.generate(trunk, request).expect("generated").0
+}
+
+fn greedy(client: &Client, trunk: &Sequence, tokens: usize) -> Vec<u32> {
+    generate(client, trunk, request(1, tokens, Sampler::Temperature, 0.0)).remove(0).tokens
+}
+
+/// What greedy decoding must say, computed without pages or batches.
+fn greedy_truth(history: &[u32], tokens: usize) -> Vec<u32> {
+    let mut all = history.to_vec();
+    for _ in 0..tokens {
+        let logits = toy_logits(all.iter().copied());
+        let best = (0..VOCAB).max_by(|&a, &b| logits[a].total_cmp(&logits[b]).then(b.cmp(&a)));
+        all.push(best.expect("a token") as u32);
+    }
+    all.split_off(history.len())
+}
+
+/// Pages in use once the engine has handled all that was said to it before.
+fn pages_in_use(client: &Client) -> usize {
+    // Messages are handled in order: when this answer is here, so are all frees before it.
+    let probe = client.sequence(&[0]).expect("a sequence");
+    greedy(client, &probe, 1);
+    drop(probe);
+    std::thread::sleep(Duration::from_millis(20));
+    client.stats().pages_in_use.load(Ordering::SeqCst)
+}
+
+#[derive(Debug, Clone)]
+enum Action {
+    Fork { from: usize, share: usize },
+    Append { to: usize, tokens: Vec<u32> },
+    Sample { from: usize, n: usize },
+    Check { which: usize },
+    Drop { which: usize },
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        (0..8usize, 0..40usize).prop_map(|(from, share)| Action::Fork { from, share }),
+        (0..8usize, prop::collection::vec(0..VOCAB as u32, 1..9))
+            .prop_map(|(to, tokens)| Action::Append { to, tokens }),
+        (0..8usize, 1..4usize).prop_map(|(from, n)| Action::Sample { from, n }),
+        (0..8usize).prop_map(|which| Action::Check { which }),
+        (0..8usize).prop_map(|which| Action::Drop { which }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// Any history of forks, appends, samples and drops: every sequence continues as its own tokens say, no
+    /// child changes its parent, and in the end all pages are back.
+    #[test]
+    fn forks_never_change_their_parents(actions in prop::collection::vec(action(), 1..40)) {
+        let engine = start(512);
+        let client = engine.client();
+        let first = vec![1, 2, 3, 4, 5, 6];
+        let mut all: Vec<(Sequence, Vec<u32>)> = vec![(client.sequence(&first).expect("sequence"), first)];
+        for action in actions {
+            let pick = |i: usize| i % all.len();
+            match action {
+                Action::Fork { from, share } => {
+                    let (parent, tokens) = &all[pick(from)];
+                    let len = share.clamp(1, tokens.len());
+                    let child = (parent.fork(len), tokens[..len].to_vec());
+                    all.push(child);
+                }
+                Action::Append { to, tokens } => {
+                    let at = pick(to);
+                    all[at].0.append(&tokens).expect("known tokens");
+                    all[at].1.extend(tokens);
+                }
+                Action::Sample { from, n } => {
+                    let (parent, tokens) = &all[pick(from)];
+                    let branches = generate(&client, parent, request(n, 5, Sampler::Temperature, 1.0));
+                    let grown: Vec<_> = branches
+                        .into_iter()
+                        .map(|b| { let mut t = tokens.clone(); t.extend(&b.tokens); (b.sequence, t) })
+                        .collect();
+                    all.extend(grown);
+                }
+                Action::Check { which } => {
+                    let (sequence, tokens) = &all[pick(which)];
+                    prop_assert_eq!(greedy(&client, sequence, 3), greedy_truth(tokens, 3));
+                }
+                Action::Drop { which } => {
+                    let at = pick(which);
+                    if all.len() > 1 {
+                        all.swap_remove(at);
+                    }
+                }
+            }
+        }
+        for (sequence, tokens) in &all {
+            prop_assert_eq!(sequence.len(), tokens.len());
+            prop_assert_eq!(greedy(&client, sequence, 2), greedy_truth(tokens, 2));
+        }
+        drop(all);
+        prop_assert_eq!(pages_in_use(&client), 0);
+    }
+}
+
+/// The prefix of N branches is stored once: each branch adds the pages of its own tokens only.
+#[test]
+fn branches_share_the_pages_of_their_prefix() {
+    let engine = start(2048);
+    let client = engine.client();
+    let prompt: Vec<u32> = (0..1000).map(|i| i % VOCAB as u32).collect();
+    let trunk = client.sequence(&prompt).expect("sequence");
+    let before = generate(&client, &trunk, request(1, 1, Sampler::Temperature, 1.0));
+    drop(before);
+    let prefix = pages_in_use(&client);
+    assert_eq!(prefix, 1000 / PAGE);
+    let branches = generate(&client, &trunk, request(8, 10, Sampler::Temperature, 1.0));
+    let with_branches = pages_in_use(&client);
+    // 10 tokens, the last of which is not computed yet, begin on a page of their own.
+    assert_eq!(with_branches, prefix + 8 * 9usize.div_ceil(PAGE));
+    drop(branches);
+    assert_eq!(pages_in_use(&client), prefix);
+}
+
+/// What a request returns does not depend on what runs beside it, nor on the size of a pass.
+#[test]
+fn results_do_not_depend_on_company() {
+    let ask = |client: &Client, seed: u64| {
+        let prompt: Vec<u32> =
+            (0..300 + seed as u32 % 7).map(|i| (i * 7 + seed as u32) % VOCAB as u32).collect();
+        let trunk = client.sequence(&prompt).expect("sequence");
+        let mut ask = request(3, 12, Sampler::Temperature, 0.9);
+        ask.key = RngKey::new(seed);
+        let (generated, usage) = client.generate(&trunk, ask).expect("generated");
+        let bits: Vec<(Vec<u32>, Vec<u32>)> = generated
+            .into_iter()
+            .map(|g| (g.tokens, g.logprobs.iter().map(|l| l.to_bits()).collect()))
+            .collect();
+        (bits, usage)
+    };
+    let alone: Vec<_> = (0..8)
+        .map(|seed| {
+            let engine = start(1024);
+            ask(&engine.client(), seed)
+        })
+        .collect();
+    for rows in [1, 17, 512] {
+        let options = EngineOptions { threads: 2, max_batch_rows: rows, ..EngineOptions::default() };
+        let engine = Engine::start(Box::new(Toy::new(4096)), options);
+        let client = &engine.client();
+        let together: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|seed| scope.spawn(move || ask(client, seed))).collect();
+            threads.into_iter().map(|t| t.join().expect("no panic")).collect()
+        });
+        assert_eq!(alone, together, "{rows} rows a pass");
+    }
+}
+
+#[test]
+fn scores_are_the_log_probabilities_of_generation() {
+    let engine = start(256);
+    let client = engine.client();
+    let trunk = client.sequence(&[3, 1, 4, 1, 5]).expect("sequence");
+    let branch = generate(&client, &trunk, request(1, 20, Sampler::Temperature, 1.0)).remove(0);
+    let scores = client.score(&trunk, &branch.tokens).expect("scores");
+    assert_eq!(scores, branch.logprobs);
+    // Asking for alternatives changes nothing else, and the leading one is the most probable.
+    let mut ask = request(1, 20, Sampler::Temperature, 1.0);
+    ask.alternatives = 3;
+    let with = generate(&client, &trunk, ask).remove(0);
+    assert_eq!((&with.tokens, &with.logprobs), (&branch.tokens, &branch.logprobs));
+    for (top, token) in with.alternatives.iter().zip(&with.tokens) {
+        assert!(top.iter().any(|(t, _, _)| t == token));
+        assert!(top[..3].windows(2).all(|w| w[0].1 >= w[1].1));
+    }
+}
+
+/// Beam search finds what trying all continuations finds, when the beam holds them all.
+#[test]
+fn a_wide_beam_finds_the_best_continuations() {
+    let engine = start(4096);
+    let client = engine.client();
+    let prompt = [2, 7];
+    let trunk = client.sequence(&prompt).expect("sequence");
+    let beams = generate(&client, &trunk, request(VOCAB, 2, Sampler::Beam, 1.0));
+    let log_softmax = |history: &[u32]| {
+        let logits = toy_logits(history.iter().copied());
+        let sum: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+        logits.iter().map(|&l| f64::from(l) - sum.ln()).collect::<Vec<f64>>()
+    };
+    let first = log_softmax(&prompt);
+    let mut all = Vec::new();
+    for a in 0..VOCAB as u32 {
+        let second = log_softmax(&[prompt[0], prompt[1], a]);
+        for b in 0..VOCAB as u32 {
+            all.push((first[a as usize] + second[b as usize], vec![a, b]));
+        }
+    }
+    all.sort_by(|x, y| y.0.total_cmp(&x.0));
+    let expected: Vec<&Vec<u32>> = all[..VOCAB].iter().map(|(_, t)| t).collect();
+    assert_eq!(beams.iter().map(|b| &b.tokens).collect::<Vec<_>>(), expected);
+}
+
+/// Sampling without replacement: no two branches are equal, and the first follows the model's distribution.
+#[test]
+fn stochastic_beams_differ_and_follow_the_distribution() {
+    let engine = start(4096);
+    let client = engine.client();
+    let prompt = [5, 5, 1];
+    let trunk = client.sequence(&prompt).expect("sequence");
+    let rounds = 2000;
+    let mut counts = [0f64; VOCAB];
+    for seed in 0..rounds {
+        let mut ask = request(4, 2, Sampler::StochasticBeam, 1.0);
+        ask.key = RngKey::new(seed);
+        let branches = generate(&client, &trunk, ask);
+        for (i, a) in branches.iter().enumerate() {
+            assert!(branches[..i].iter().all(|b| b.tokens != a.tokens), "equal branches");
+        }
+        counts[branches[0].tokens[0] as usize] += 1.0 / rounds as f64;
+    }
+    let logits = toy_logits(prompt.into_iter());
+    let sum: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+    for (seen, logit) in counts.iter().zip(logits) {
+        let expected = f64::from(logit).exp() / sum;
+        assert!((seen - expected).abs() < 0.04, "{seen} and not {expected}");
+    }
+}
+
+/// γ = 0 continues as the plain stream, γ = 1 as the conditional one; both grow by the same tokens.
+#[test]
+fn guidance_at_its_two_ends() {
+    let engine = start(512);
+    let client = engine.client();
+    let (plain, conditional) = (vec![1, 2, 3], vec![9, 8, 1, 2, 3]);
+    for (gamma, truth) in [(0.0, &plain), (1.0, &conditional)] {
+        let p = client.sequence(&plain).expect("sequence");
+        let q = client.sequence(&conditional).expect("sequence");
+        let ask = Guide {
+            guidance: Guidance { gamma, epsilon: 1e-8 },
+            sampling: Sampling::GREEDY,
+            key: RngKey::new(0),
+            stop: Box::new(Never),
+            max_tokens: 9,
+            alternatives: 2,
+        };
+        let (generated, grown, _) = client.guide(p, q, ask).expect("guided");
+        assert_eq!(generated.tokens, greedy_truth(truth, 9));
+        let mut longer = conditional.clone();
+        longer.extend(&generated.tokens);
+        assert_eq!(greedy(&client, &grown, 2), greedy_truth(&longer, 2));
+        let mut longer = plain.clone();
+        longer.extend(&generated.tokens);
+        assert_eq!(greedy(&client, &generated.sequence, 2), greedy_truth(&longer, 2));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_and_costs_nothing() {
+    let engine = start(10);
+    let client = engine.client();
+    let long = client.sequence(&vec![1; 100]).expect("sequence");
+    let error = client.generate(&long, request(1, 1, Sampler::Temperature, 0.0)).expect_err("too long");
+    assert!(matches!(error, EngineError::OutOfPages { pages: 10, .. }), "{error}");
+    drop(long);
+    let short = client.sequence(&[1; 8]).expect("sequence");
+    let error = client.generate(&short, request(12, 40, Sampler::Temperature, 1.0)).expect_err("too many");
+    assert!(error.to_string().contains("--kv-memory"), "{error}");
+    assert_eq!(greedy(&client, &short, 4), greedy_truth(&[1; 8], 4));
+    drop(short);
+    assert_eq!(pages_in_use(&client), 0);
+    assert!(matches!(client.sequence(&[99]), Err(EngineError::UnknownToken { token: 99, .. })));
+
+    let mut toy = Toy::new(100);
+    toy.context = 12;
+    let engine = Engine::start(Box::new(toy), EngineOptions::default());
+    let client = engine.client();
+    let trunk = client.sequence(&[1; 8]).expect("sequence");
+    let generated = generate(&client, &trunk, request(1, 100, Sampler::Temperature, 0.0)).remove(0);
+    assert_eq!((generated.tokens.len(), generated.finish), (4, Finish::Length));
+}
+
+#[test]
+fn an_interrupt_ends_a_long_request() {
+    let interrupt = Arc::new(AtomicBool::new(false));
+    let mut toy = Toy::new(4096);
+    toy.delay = Duration::from_millis(2);
+    let engine = Engine::start(
+        Box::new(toy),
+        EngineOptions { interrupt: interrupt.clone(), ..EngineOptions::default() },
+    );
+    let client = engine.client();
+    let trunk = client.sequence(&[1]).expect("sequence");
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            interrupt.store(true, Ordering::SeqCst);
+        });
+        let error =
+            client.generate(&trunk, request(2, 4000, Sampler::Temperature, 1.0)).expect_err("interrupted");
+        assert!(matches!(error, EngineError::Interrupted), "{error}");
+    });
+    assert!(started.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,150 @@
+//! The benchmarks' own solutions against the tests that the adapters make of their files.
+
+mod python_child;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use python_child::python;
+use vigor::task::{Task, Test, load};
+
+/// Examples in HumanEval's docstrings that its own solutions fail, and why.
+const FAULTY_EXAMPLES: [(&str, &str, &str); 7] = [
+    ("HumanEval/47", "assert median([-10, 4, 6, 1000, 10, 20]) == 15.0", "the median is 8.0"),
+    (
+        "HumanEval/116",
+        "assert sort_array([1, 5, 2, 3, 4]) == [1, 2, 3, 4, 5]",
+        "sorted by value, not by ones",
+    ),
+    ("HumanEval/116", "assert sort_array([-2, -3, -4, -5, -6]) == [-6, -5, -4, -3, -2]", "the same"),
+    ("HumanEval/130", "assert tri(1) == 3", "of the sequence tri, not of the function, which returns a list"),
+    ("HumanEval/130", "assert tri(2) == 2", "the same"),
+    ("HumanEval/130", "assert tri(4) == 3", "the same"),
+    ("HumanEval/148", "assert bf(\"Earth\", \"Mercury\") == (\"Venus\")", "a tuple without its comma"),
+];
+
+fn shared(file: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(file);
+    if !path.exists() {
+        eprintln!("skipped: no {}", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// Runs program, set-up and each test, every test in a process of its own with ten seconds, two at a time. A
+/// pass is a test that ran to its end, told over a pipe after it. Returns the failures as (task, test, why).
+fn failures(tasks: &[&Task], tests: fn(&Task) -> &[Test]) -> Vec<(String, String, String)> {
+    let script = "
+import json, os, resource, select, signal, sys, time, traceback
+jobs = json.load(sys.stdin)
+running, failed = {}, []
+
+def start(index):
+    program, setup, test = jobs[index]
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(write)
+        running[pid] = (index, read, time.monotonic() + 10)
+        return
+    try:
+        signal.alarm(20)
+        resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.dup2(0, 1)
+        os.dup2(0, 2)
+        names = {'__name__': 'program'}
+        for part in (program, setup, test):
+            exec(compile(part, 'part', 'exec'), names)
+        os.write(write, b'passed')
+    except BaseException as error:
+        os.write(write, repr(error).encode()[:200])
+    os._exit(0)
+
+waiting = list(range(len(jobs)))[::-1]
+while waiting or running:
+    while waiting and len(running) < 2:
+        start(waiting.pop())
+    time.sleep(0.0005)
+    for pid, (index, read, deadline) in list(running.items()):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            said = os.read(read, 1000)
+            os.close(read)
+            del running[pid]
+            if said != b'passed':
+                failed.append([index, said.decode(errors='replace') or 'killed'])
+print(json.dumps(sorted(failed)))
+";
+    let mut jobs = Vec::new();
+    let mut names = Vec::new();
+    for task in tasks {
+        let program = task.reference_solution.as_deref().expect("each task has a solution");
+        for test in tests(task) {
+            jobs.push((program, task.setup.as_str(), test.source.as_str()));
+            names.push((task.id.clone(), test.source.clone()));
+        }
+    }
+    let output = python(script, &serde_json::to_string(&jobs).expect("strings are JSON"), 300);
+    let failed: Vec<(usize, String)> = serde_json::from_str(&output).expect("the child prints JSON");
+    failed.into_iter().map(|(at, why)| (names[at].0.clone(), names[at].1.clone(), why)).collect()
+}
+
+#[test]
+fn humaneval_solutions_pass_the_examples_in_their_docstrings() {
+    let Some(path) = shared("humaneval/HumanEval.jsonl.gz") else { return };
+    let tasks = load("humaneval", &path).expect("the official file loads");
+    let guided = tasks.iter().filter(|task| !task.guiding_tests.is_empty()).count();
+    let tests: usize = tasks.iter().map(|task| task.guiding_tests.len()).sum();
+    let failed = failures(&tasks.iter().collect::<Vec<_>>(), |task| &task.guiding_tests);
+    println!("HumanEval: {guided} of {} tasks guided by {tests} examples, of which fail:", tasks.len());
+    for (task, test, why) in &failed {
+        println!("  {task}: {test} ({why})");
+    }
+    let found: Vec<(&str, &str)> =
+        failed.iter().map(|(task, test, _)| (task.as_str(), test.as_str())).collect();
+    let known: Vec<(&str, &str)> = FAULTY_EXAMPLES.iter().map(|(task, test, _)| (*task, *test)).collect();
+    assert_eq!(found, known);
+    assert_eq!((guided, tests), (155, 449));
+}
+
+#[test]
+fn humaneval_solutions_pass_their_held_out_tests() {
+    let Some(path) = shared("humaneval/HumanEval.jsonl.gz") else { return };
+    let tasks = load("humaneval", &path).expect("the official file loads");
+    let failed = failures(&tasks.iter().collect::<Vec<_>>(), |task| &task.held_out_tests);
+    println!("HumanEval: {} of {} solutions pass", tasks.len() - failed.len(), tasks.len());
+    assert_eq!(failed, []);
+    assert_eq!(tasks.len(), 164);
+}
+
+#[test]
+fn mbpp_solutions_pass_their_tests() {
+    for (file, count) in [("mbpp/mbpp.jsonl", 974), ("mbpp/sanitized-mbpp.json", 427)] {
+        let Some(path) = shared(file) else { return };
+        let tasks = load("mbpp", &path).expect("the official file loads");
+        assert_eq!(tasks.len(), count);
+        assert!(tasks.iter().all(|task| task.guiding_tests.len() == 1 && !task.held_out_tests.is_empty()));
+        let begun = Instant::now();
+        let all: Vec<&Task> = tasks.iter().collect();
+        let mut failed = failures(&all, |task| &task.guiding_tests);
+        failed.extend(failures(&all, |task| &task.held_out_tests));
+        println!("{file}: {} tasks, {} tests fail, {:?}", tasks.len(), failed.len(), begun.elapsed());
+        assert_eq!(failed, []);
+    }
+}
+
+#[test]
+fn sets_in_the_same_formats_load() {
+    for (adapter, file, count) in [
+        ("humaneval", "humaneval-et/HumanEval_ET.jsonl.gz", 164),
+        ("humaneval", "humanevalplus/HumanEvalPlus-OriginFmt.jsonl.gz", 164),
+        ("mbpp", "mbpp-et/MBPP_ET.subset.jsonl.gz", 397),
+        ("mbpp", "mbppplus/MbppPlus-OriginFmt.jsonl.gz", 378),
+    ] {
+        let Some(path) = shared(file) else { return };
+        assert_eq!(load(adapter, &path).expect(file).len(), count, "{file}");
+    }
+}

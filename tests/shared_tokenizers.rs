@@ -1,0 +1,86 @@
+//! The 47 golden cases of llama.cpp's vocabulary tests, and the published `tokenizer.json` files, where a folder
+//! `../shared/tokenizers` with them is at hand.
+
+use std::path::{Path, PathBuf};
+
+use vigor::model::tokenizer::Tokenizer;
+
+fn shared(path: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tokenizers").join(path);
+    if !path.exists() {
+        println!("skipped: there is no {}", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// Texts, and their ids, made by the Hugging Face tokenizer of each model.
+fn cases(name: &str) -> Option<Vec<(String, Vec<u32>)>> {
+    let input = std::fs::read_to_string(shared(&format!("golden/ggml-vocab-{name}.gguf.inp"))?).unwrap();
+    let output = std::fs::read_to_string(shared(&format!("golden/ggml-vocab-{name}.gguf.out"))?).unwrap();
+    // Both files end with the separator after the last but one: the last text is empty, as are its ids.
+    let texts: Vec<&str> = input.split("\n__ggml_vocab_test__\n").collect();
+    let ids = |line: &str| line.split_whitespace().map(|id| id.parse().unwrap()).collect();
+    let lines: Vec<Vec<u32>> = output.split('\n').map(ids).collect();
+    assert_eq!(texts.len(), lines.len(), "{name}: one line of ids for each text");
+    assert_eq!(texts.len(), 47);
+    Some(texts.into_iter().map(str::to_owned).zip(lines).collect())
+}
+
+fn agree(tokenizer: &Tokenizer, name: &str) {
+    for (text, wanted) in cases(name).unwrap() {
+        assert_eq!(tokenizer.encode(&text, false).unwrap(), wanted, "{name}: {text:?}");
+        let decoded = tokenizer.decode(&wanted);
+        let space = if tokenizer.adds_leading_space() && !text.is_empty() { " " } else { "" };
+        assert_eq!(String::from_utf8(decoded).unwrap(), format!("{space}{text}"), "{name}: {text:?}");
+    }
+}
+
+#[test]
+fn gguf_vocabularies_agree_with_the_golden_cases() {
+    for name in ["qwen2", "deepseek-coder", "starcoder", "llama-spm"] {
+        let Some(path) = shared(&format!("golden/ggml-vocab-{name}.gguf")) else { return };
+        agree(&Tokenizer::open(&path).unwrap(), name);
+    }
+}
+
+#[test]
+fn tokenizer_json_agrees_with_the_golden_cases() {
+    for (folder, name) in [
+        ("deepseek-coder-6.7b-instruct", "deepseek-coder"),
+        ("codellama-13b", "llama-spm"),
+        ("starcoder2-rebuilt", "starcoder"),
+    ] {
+        let Some(folder) = shared(folder) else { return };
+        agree(&Tokenizer::from_folder(&folder).unwrap(), name);
+    }
+}
+
+#[test]
+fn the_files_beside_tokenizer_json_are_read() {
+    let Some(folder) = shared("deepseek-coder-6.7b-instruct") else { return };
+    let deepseek = Tokenizer::from_folder(&folder).unwrap();
+    assert_eq!(deepseek.bos_text(), "<｜begin▁of▁sentence｜>");
+    assert_eq!(deepseek.eos_text(), "<|EOT|>");
+    assert!(deepseek.adds_bos());
+    assert!(deepseek.chat_template().unwrap().contains("### Instruction:"));
+    let prompt = deepseek.encode_prompt("x").unwrap();
+    assert_eq!(Some(prompt[0]), deepseek.bos_id());
+    assert_eq!(deepseek.encode_prompt("<｜begin▁of▁sentence｜>x").unwrap(), prompt, "not twice");
+
+    let Some(folder) = shared("codellama-13b") else { return };
+    let llama = Tokenizer::from_folder(&folder).unwrap();
+    assert_eq!((llama.bos_text().as_str(), llama.eos_text().as_str()), ("<s>", "</s>"));
+    assert_eq!(llama.decode_lossy(&llama.encode("\tx = '🦙'\n", false).unwrap()), " \tx = '🦙'\n");
+}
+
+#[test]
+fn smollms_file_and_the_golden_texts_come_back() {
+    let Some(folder) = shared("smollm2") else { return };
+    let tokenizer = Tokenizer::from_folder(&folder).unwrap();
+    let missing = tokenizer.missing_bytes();
+    for (text, _) in cases("qwen2").unwrap() {
+        let kept: Vec<u8> = text.bytes().filter(|byte| !missing.contains(byte)).collect();
+        assert_eq!(tokenizer.decode(&tokenizer.encode(&text, false).unwrap()), kept, "{text:?}");
+    }
+}
