@@ -378,7 +378,7 @@ fn offline_with_nothing_here_asks_nobody() {
 }
 
 #[test]
-fn offline_with_everything_here_opens_no_socket() {
+fn offline_with_everything_here_opens_no_network_socket() {
     let home = Home::new();
     let (model, data) = (small_model(), humaneval());
     let log = home.path("calls");
@@ -396,9 +396,10 @@ fn offline_with_everything_here_opens_no_socket() {
         return;
     }
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let calls: Vec<&str> =
-        calls.lines().filter(|l| l.contains("socket(") || l.contains("connect(")).collect();
-    assert_eq!(calls, Vec::<&str>::new());
+    // A `python3` that is a shell script may ask the machine's own name service, which leaves no machine.
+    let asked = |line: &&str| line.contains("socket(") || line.contains("connect(");
+    let abroad: Vec<&str> = calls.lines().filter(asked).filter(|l| !l.contains("AF_UNIX")).collect();
+    assert_eq!(abroad, Vec::<&str>::new());
 }
 
 #[test]
