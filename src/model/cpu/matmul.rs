@@ -28,17 +28,36 @@ pub struct Scratch {
     integers: Activations,
 }
 
-/// The shared output; threads write disjoint columns of it.
+/// A result that several tasks fill, each with columns of its own.
 #[derive(Clone, Copy)]
-struct Output {
+pub(super) struct Output {
     ptr: *mut f32,
     stride: usize,
 }
 
-// SAFETY: every panel is handled by exactly one task, and panels own disjoint columns.
+// SAFETY: it only carries the address; `write` asks its callers to keep to columns of their own.
 unsafe impl Send for Output {}
 // SAFETY: as above.
 unsafe impl Sync for Output {}
+
+impl Output {
+    /// Over rows of `stride` values each.
+    pub fn new(out: &mut [f32], stride: usize) -> Self {
+        Self { ptr: out.as_mut_ptr(), stride }
+    }
+
+    /// Writes a part of a row.
+    ///
+    /// # Safety
+    /// The part lies in the slice that this was made of, which still lives, and nobody else uses it meanwhile.
+    pub unsafe fn write(self, row: usize, column: usize, values: &[f32]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let at = self.ptr.add(row * self.stride + column);
+            std::ptr::copy_nonoverlapping(values.as_ptr(), at, values.len());
+        }
+    }
+}
 
 /// Multiplies `rows` rows of activations with several matrices that share them (q, k and v; gate and up).
 ///
@@ -53,10 +72,8 @@ pub fn matmul(x: &[f32], rows: usize, products: &mut [Product<'_>], scratch: &mu
         assert_eq!((product.weights.cols, product.out.len()), (cols, rows * product.weights.rows));
         units.extend((0..product.weights.rows.div_ceil(PANEL)).map(|panel| (index, panel)));
     }
-    let targets: Vec<(&PackedMatrix, Output)> = products
-        .iter_mut()
-        .map(|p| (p.weights, Output { ptr: p.out.as_mut_ptr(), stride: p.weights.rows }))
-        .collect();
+    let targets: Vec<(&PackedMatrix, Output)> =
+        products.iter_mut().map(|p| (p.weights, Output::new(p.out, p.weights.rows))).collect();
     let is_quantised =
         |(weights, _): &(&PackedMatrix, Output)| matches!(weights.panels, Panels::Quantised(_));
     let (any_quantised, any_dense) = (targets.iter().any(is_quantised), !targets.iter().all(is_quantised));
@@ -77,10 +94,9 @@ pub fn matmul(x: &[f32], rows: usize, products: &mut [Product<'_>], scratch: &mu
             let column = panel * PANEL;
             let width = PANEL.min(matrix.rows - column);
             let put = |row: usize, lanes: &[f32; PANEL]| {
-                let at = (first + row) * out.stride + column;
-                // SAFETY: row < rows and column + width <= stride, so the range lies in the output, whose length
-                // was checked above; no other task writes these columns.
-                unsafe { std::ptr::copy_nonoverlapping(lanes.as_ptr(), out.ptr.add(at), width) };
+                // SAFETY: row < rows and column + width <= the output's stride, whose length was checked above; no
+                // other task writes these columns.
+                unsafe { out.write(first + row, column, &lanes[..width]) };
             };
             match &matrix.panels {
                 Panels::Quantised(weights) => integer::multiply(weights, panel, cols, &scratch.integers, put),
