@@ -274,6 +274,24 @@ fn scores_are_the_log_probabilities_of_generation() {
     }
 }
 
+/// The engine counts the tokens that requests drew: not the rows of prompts, nor what is scored.
+#[test]
+fn new_tokens_are_counted_once() {
+    let engine = start(256);
+    let client = engine.client();
+    let trunk = client.sequence(&[3, 1, 4, 1, 5]).expect("sequence");
+    let mut drawn = 0;
+    for (n, sampler) in [(3, Sampler::Temperature), (2, Sampler::Beam), (1, Sampler::Temperature)] {
+        let (_, usage) = client.generate(&trunk, request(n, 7, sampler, 1.0)).expect("generated");
+        drawn += usage.generated_tokens;
+    }
+    assert_eq!(drawn, (3 + 2 + 1) * 7);
+    client.score(&trunk, &[1, 2, 3]).expect("scores");
+    pages_in_use(&client);
+    // The probe that waits for the engine draws one token itself.
+    assert_eq!(client.stats().generated_tokens.load(Ordering::SeqCst), drawn as u64 + 1);
+}
+
 /// Beam search finds what trying all continuations finds, when the beam holds them all.
 #[test]
 fn a_wide_beam_finds_the_best_continuations() {

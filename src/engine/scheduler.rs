@@ -118,11 +118,15 @@ impl Scheduler {
         while index < self.jobs.len() {
             let waits = self.jobs[index].waits_for();
             let ready = waits.iter().all(|&id| self.store.get(id).pending() == 0);
-            if ready && self.jobs[index].step(&mut self.store) {
-                self.jobs.remove(index);
-            } else {
-                index += 1;
+            if ready {
+                let progress = self.jobs[index].step(&mut self.store);
+                stats.generated_tokens.fetch_add(progress.new_tokens as u64, Relaxed);
+                if progress.done {
+                    self.jobs.remove(index);
+                    continue;
+                }
             }
+            index += 1;
         }
     }
 
@@ -198,7 +202,6 @@ impl Scheduler {
                 self.jobs[part.job].take_scores(&scores);
             } else if part.last {
                 logprobs = rows.next().map(|row| Arc::new(row.to_vec()));
-                stats.generated_tokens.fetch_add(1, Relaxed);
             }
             self.store.advance(part.id, part.count, logprobs);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Sender;
 
-use super::{Alternatives, Finish, Job, Lane, Limit, StopRule, Usage, alternatives, count_passes};
+use super::{Alternatives, Finish, Job, Lane, Limit, Progress, StopRule, Usage, alternatives, count_passes};
 use crate::engine::EngineError;
 use crate::engine::guidance::Guidance;
 use crate::engine::rng::RngKey;
@@ -27,10 +27,11 @@ pub struct Guide {
 
 /// Runs a [`Guide`]: both streams advance by the same tokens.
 pub(in crate::engine) struct GuideJob {
-    request: Guide,
+    guidance: Guidance,
+    sampling: Sampling,
+    limit: Limit,
     plain: SequenceId,
     conditional: SequenceId,
-    room: usize,
     lane: Lane,
     mixed: Vec<f32>,
     usage: Usage,
@@ -60,10 +61,10 @@ impl GuideJob {
             usage.prefill_tokens += store.get(id).pending();
         }
         count_passes(&mut usage, store, &[plain, conditional]);
-        let longest = store.get(plain).tokens.len().max(store.get(conditional).tokens.len());
-        let room = store.model.context().saturating_sub(longest);
-        let lane = Lane::new(plain, request.key.with(0));
-        Self { request, plain, conditional, room, lane, mixed: Vec::new(), usage, reply }
+        let Guide { guidance, sampling, key, stop, max_tokens, alternatives } = request;
+        let limit = Limit::new(stop, max_tokens, alternatives, store, &[plain, conditional]);
+        let lane = Lane::new(plain, key.with(0));
+        Self { guidance, sampling, limit, plain, conditional, lane, mixed: Vec::new(), usage, reply }
     }
 }
 
@@ -72,31 +73,26 @@ impl Job for GuideJob {
         vec![self.plain, self.conditional]
     }
 
-    fn step(&mut self, store: &mut Store) -> bool {
+    fn step(&mut self, store: &mut Store) -> Progress {
         let (Some(p), Some(q)) =
             (store.get(self.plain).logprobs.clone(), store.get(self.conditional).logprobs.clone())
         else {
-            return false;
+            return Progress { new_tokens: 0, done: false };
         };
-        let limit = Limit {
-            stop: &*self.request.stop,
-            max_tokens: self.request.max_tokens,
-            room: self.room,
-            alternatives: self.request.alternatives,
-        };
-        self.request.guidance.mix(&p, &q, &mut self.mixed);
+        self.guidance.mix(&p, &q, &mut self.mixed);
         let key = self.lane.key.with(self.lane.tokens.len() as u64);
-        let token = sampler::draw(&self.mixed, self.request.sampling, key);
-        let top = alternatives(&self.mixed, limit.alternatives, token, &p, Some(&q));
-        self.lane.push(token, p[token as usize], top, &limit);
+        let token = sampler::draw(&self.mixed, self.sampling, key);
+        let top = alternatives(&self.mixed, self.limit.alternatives, token, &p, Some(&q));
+        self.lane.push(token, p[token as usize], top, &self.limit);
         self.usage.generated_tokens += 1;
         store.append(self.plain, &[token]);
         store.append(self.conditional, &[token]);
         let Some(finish) = self.lane.finish else {
             count_passes(&mut self.usage, store, &[self.plain, self.conditional]);
-            return false;
+            return Progress { new_tokens: 1, done: false };
         };
-        let lane = std::mem::replace(&mut self.lane, Lane::new(self.plain, self.request.key));
+        let (id, key) = (self.lane.id, self.lane.key);
+        let lane = std::mem::replace(&mut self.lane, Lane::new(id, key));
         let _ = self.reply.send(Ok((
             GuidedLine {
                 tokens: lane.tokens,
@@ -106,7 +102,7 @@ impl Job for GuideJob {
             },
             self.usage,
         )));
-        true
+        Progress { new_tokens: 1, done: true }
     }
 
     fn fail(&mut self, _store: &mut Store, error: EngineError) {

@@ -68,6 +68,14 @@ pub struct Generated {
 /// Tokens of a long prompt in one pass.
 pub(super) const PREFILL_CHUNK: usize = 256;
 
+/// What a step of a request came to.
+pub(super) struct Progress {
+    /// New tokens, over all continuations.
+    pub new_tokens: usize,
+    /// The request has its answer.
+    pub done: bool,
+}
+
 /// A request in the engine.
 pub(super) trait Job {
     /// Sequences whose pending tokens must be computed before the next step.
@@ -78,8 +86,8 @@ pub(super) trait Job {
     }
     /// The scores of the pending tokens of a scoring job, chunk by chunk.
     fn take_scores(&mut self, _scores: &[f32]) {}
-    /// All sequences know what follows: goes one token further. `true` when done.
-    fn step(&mut self, store: &mut Store) -> bool;
+    /// All sequences know what follows: goes further.
+    fn step(&mut self, store: &mut Store) -> Progress;
     /// Ends the job with an error.
     fn fail(&mut self, store: &mut Store, error: EngineError);
 }
@@ -119,23 +127,39 @@ impl Lane {
         }
     }
 
-    fn push(&mut self, token: u32, logprob: f32, alternatives: Alternatives, limit: &Limit<'_>) {
+    fn push(&mut self, token: u32, logprob: f32, alternatives: Alternatives, limit: &Limit) {
         self.tokens.push(token);
         self.logprobs.push(logprob);
         if limit.alternatives > 0 {
             self.alternatives.push(alternatives);
         }
-        let full = self.tokens.len() >= limit.max_tokens.min(limit.room);
+        let full = self.tokens.len() >= limit.tokens;
         self.finish = limit.stop.check(&self.tokens).or(full.then_some(Finish::Length));
     }
 }
 
 /// What ends a lane and what it reports.
-struct Limit<'a> {
-    stop: &'a dyn StopRule,
-    max_tokens: usize,
-    room: usize,
+struct Limit {
+    stop: Box<dyn StopRule>,
+    /// Tokens at most: those asked for, or what the context has room for.
+    tokens: usize,
+    /// Leading alternatives to report a token.
     alternatives: usize,
+}
+
+impl Limit {
+    /// The limit of a request that continues these sequences.
+    fn new(
+        stop: Box<dyn StopRule>,
+        max_tokens: usize,
+        alternatives: usize,
+        store: &Store,
+        sequences: &[SequenceId],
+    ) -> Self {
+        let longest = sequences.iter().map(|&id| store.get(id).tokens.len()).max().unwrap_or(0);
+        let room = store.model.context().saturating_sub(longest);
+        Self { stop, tokens: max_tokens.min(room), alternatives }
+    }
 }
 
 /// The leading entries of `w`, with `chosen` among them and, where two streams mix, the favourite of `p` too (so

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Sender;
 
-use super::Job;
+use super::{Job, Progress};
 use crate::engine::EngineError;
 use crate::engine::sequence::{SequenceId, Store};
 
@@ -38,10 +38,10 @@ impl Job for ScoreJob {
         self.scores.extend_from_slice(scores);
     }
 
-    fn step(&mut self, store: &mut Store) -> bool {
+    fn step(&mut self, store: &mut Store) -> Progress {
         store.free(self.id);
         let _ = self.reply.send(Ok(self.scores.split_off(self.scores.len().saturating_sub(self.count))));
-        true
+        Progress { new_tokens: 0, done: true }
     }
 
     fn fail(&mut self, store: &mut Store, error: EngineError) {
