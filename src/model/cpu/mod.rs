@@ -8,7 +8,7 @@ pub mod attention;
 pub mod matmul;
 pub mod ops;
 pub mod packed;
-mod simd;
+pub(crate) mod simd;
 
 pub use packed::PackedMatrix;
 
