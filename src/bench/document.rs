@@ -26,7 +26,7 @@ pub struct Document {
     pub kv_bytes_per_token: usize,
     /// Repetitions of each row.
     pub repeat: usize,
-    /// The most memory in use, in bytes.
+    /// The most memory in use while the model was loaded and the rows were measured, in bytes.
     pub peak_memory_bytes: u64,
     /// What was measured.
     pub rows: Vec<Row>,
@@ -68,7 +68,7 @@ pub struct Row {
     pub of_fma_rate: Option<f64>,
     /// Pages of keys and values in use at the end of a repetition, those of other rows included.
     pub pages: usize,
-    /// The most memory that the process had in use until then, in bytes.
+    /// The most memory that the process had in use meanwhile, in bytes, the model included.
     pub peak_memory_bytes: u64,
     /// Milliseconds a step by part, means; only of `step` and `session`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,7 +28,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks the machine up and measures its limits, which takes less than a second.
+    /// Looks the machine up and measures its limits, which takes about a second.
     pub fn measure(threads: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let proc = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -73,40 +73,51 @@ fn read_bandwidth(threads: usize) -> f64 {
     let part = WORDS.div_ceil(threads);
     let seconds = best_of(5, threads, |thread| {
         let mine = &words[(thread * part).min(WORDS)..((thread + 1) * part).min(WORDS)];
-        let mut sum = [0];
+        let mut sum = 0;
         add_up(mine, &mut sum);
         black_box(sum);
     });
     (WORDS * 8) as f64 / seconds / 1e9
 }
 
-/// Lanes of the sums and of the multiply-adds: enough independent chains to hide the latency of each.
-const LANES: usize = 16;
-const CHAINS: usize = 12;
+/// Places from which a thread reads in turn: several are faster than one, as weights, scales and keys are read.
+const STREAMS: usize = 8;
 
 multiversion! {
-    fn add_up(words: &[u64], sum: &mut [u64; 1]) {
-        let mut lanes = [0u64; 4 * LANES];
-        for chunk in words.chunks_exact(4 * LANES) {
-            for (lane, word) in lanes.iter_mut().zip(chunk) {
-                *lane = lane.wrapping_add(*word);
-            }
-        }
-        sum[0] = lanes.iter().fold(0, |a, b| a.wrapping_add(*b));
-    }
-}
-
-multiversion! {
-    fn multiply_add(rounds: usize, by: f32, plus: f32, out: &mut [[f32; LANES]; CHAINS]) {
-        let mut chains = *out;
-        for _ in 0..rounds {
-            for chain in &mut chains {
-                for lane in chain {
-                    *lane = lane.mul_add(by, plus);
+    fn add_up(words: &[u64], sum: &mut u64) {
+        const PIECE: usize = 32;
+        let part = words.len() / STREAMS;
+        for at in (0..part - part % PIECE).step_by(PIECE) {
+            for stream in 0..STREAMS {
+                for word in &words[stream * part + at..][..PIECE] {
+                    *sum = sum.wrapping_add(*word);
                 }
             }
         }
-        *out = chains;
+    }
+}
+
+/// A vector of the widest kind, and how many are in flight: enough to hide the latency of each.
+type Lanes = [f32; 16];
+const CHAINS: usize = 8;
+
+#[inline(always)]
+fn next(mut lanes: Lanes, by: f32, plus: f32) -> Lanes {
+    for lane in &mut lanes {
+        *lane = lane.mul_add(by, plus);
+    }
+    lanes
+}
+
+multiversion! {
+    // Each chain is a variable of its own, so that it stays in a register.
+    fn multiply_add(rounds: usize, by: f32, plus: f32, chains: &mut [Lanes; CHAINS]) {
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *chains;
+        for _ in 0..rounds {
+            (a, b, c, d) = (next(a, by, plus), next(b, by, plus), next(c, by, plus), next(d, by, plus));
+            (e, f, g, h) = (next(e, by, plus), next(f, by, plus), next(g, by, plus), next(h, by, plus));
+        }
+        *chains = [a, b, c, d, e, f, g, h];
     }
 }
 
@@ -114,16 +125,16 @@ multiversion! {
 fn fma_rate(threads: usize) -> f64 {
     let seconds_of = |rounds: usize, times: usize| {
         best_of(times, threads, |_| {
-            let mut chains = [[1.0; LANES]; CHAINS];
+            let mut chains = [[1.0; 16]; CHAINS];
             multiply_add(rounds, black_box(0.999), black_box(0.001), &mut chains);
             black_box(chains);
         })
     };
     // As many rounds as take about 50 ms, with fused instructions or without.
     let trial = seconds_of(20_000, 3);
-    let rounds = (20_000.0 * (0.05 / trial).clamp(0.01, 100.0)) as usize;
+    let rounds = (20_000.0 * (0.05 / trial).clamp(0.01, 1000.0)) as usize;
     let seconds = seconds_of(rounds, 3);
-    (2 * LANES * CHAINS * rounds * threads) as f64 / seconds / 1e9
+    (2 * 16 * CHAINS * rounds * threads) as f64 / seconds / 1e9
 }
 
 /// The most memory that this process has had in use, in bytes; 0 where the system does not tell.
@@ -134,8 +145,8 @@ pub fn peak_memory() -> u64 {
     kib.unwrap_or(0) << 10
 }
 
-/// Starts the measurement of [`peak_memory`] anew, so that the buffers above are not in it. Without effect
-/// where the system does not allow it.
+/// Starts the measurement of [`peak_memory`] anew, so that it is about what comes next. Without effect where
+/// the system does not allow it.
 pub fn forget_peak_memory() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

@@ -91,23 +91,25 @@ pub fn run(
     let mut lab = Lab::new(bench, plan, &cases)?;
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); cases.len()];
     let mut peaks = vec![0; cases.len()];
+    let loading = machine::peak_memory();
     let turns = cases.len() * (plan.repeat + 1);
     for round in 0..=plan.repeat {
         for (index, &case) in cases.iter().enumerate() {
             let turn = (round * cases.len() + index, turns);
             watch(Progress { round, rounds: plan.repeat, row: &case.to_string(), turn });
+            machine::forget_peak_memory();
             let sample = lab.measure(case, stop)?;
+            peaks[index] = machine::peak_memory().max(peaks[index]);
             if round > 0 {
                 samples[index].push(sample);
-                peaks[index] = machine::peak_memory();
             }
         }
     }
     let rows: Vec<Row> = cases
         .iter()
         .zip(&samples)
-        .zip(peaks)
-        .map(|((&case, samples), peak)| row(case, samples, peak, &machine))
+        .zip(&peaks)
+        .map(|((&case, samples), &peak)| row(case, samples, peak, &machine))
         .collect();
     let sessions = cases.iter().any(|case| matches!(case, Case::Step { .. } | Case::Session));
     let written = samples.iter().flatten().find_map(|sample| sample.program.clone());
@@ -118,7 +120,7 @@ pub fn run(
         weight_bytes: bench.weight_bytes,
         kv_bytes_per_token: bench.config.kv_bytes_per_token(),
         repeat: plan.repeat,
-        peak_memory_bytes: machine::peak_memory(),
+        peak_memory_bytes: peaks.into_iter().fold(loading, u64::max),
         notes: notes(&cases, &rows),
         rows,
         task: if sessions { Some(solved(bench, plan, written)?) } else { None },
