@@ -5,6 +5,7 @@
 //! | room | holds |
 //! | --- | --- |
 //! | `cli` (in the binary) | one file a subcommand: parses, prints, exits |
+//! | [`bench`] | how fast it all is, beside the machine's limits |
 //! | [`report`] | tables, plots and pages, from a run's files alone |
 //! | [`run`] | experiments on disk: configuration, grid, journal, manifest, the workbench |
 //! | [`session`] | the loop and its roles; the trace; replay |
@@ -18,6 +19,7 @@
 //!
 //! `docs/architecture.md` says why.
 
+pub mod bench;
 pub mod engine;
 pub mod feedback;
 pub mod model;

@@ -108,7 +108,7 @@ fn assert_fails(output: &Output, code: i32, words: &[&str]) {
 #[test]
 fn every_help_shows_an_example_and_the_codes_are_documented() {
     let home = Home::new();
-    let commands = ["demo", "pull", "generate", "run", "report", "replay", "doctor", "completions"];
+    let commands = ["demo", "pull", "generate", "run", "report", "replay", "bench", "doctor", "completions"];
     for command in commands {
         let help = home.vigor(&[command, "--help"]);
         let shown = text(&help.stdout);

@@ -1,12 +1,15 @@
 """How fast llama.cpp prefills a prompt and decodes one or several sequences, by its C API.
 
     python speed_llama_cpp.py MODEL.gguf [--threads 2] [--prefill 512] [--decode 64] [--prefix 0]
-                              [--sequences 1,8] [--repeat 3]
+                              [--sequences 1,8] [--repeat 3] [--flash auto]
 
 One JSON line a measurement on standard output, the best and the median of the repetitions in tokens/s (over
 all sequences). Speeds move with the machine's load: run this and our own benchmark in turns, A B A B, and
 compare within one such run. With as many threads as cores its speed collapses beside any other load;
 `load_average` in each line tells whether that may have happened.
+
+Install: `pip install numpy`, then `CMAKE_ARGS="-DGGML_NATIVE=ON" pip install --no-binary llama-cpp-python
+llama-cpp-python==0.3.36`, which builds llama.cpp for this machine.
 
 Several sequences share a prefix of `--prefix` tokens (`llama_memory_seq_cp`, unified cache) and go through the
 model in one batch a step, each continued greedily.
@@ -34,10 +37,17 @@ def log_errors(level, text, _):
         sys.stderr.write(text.decode(errors="replace"))
 
 
+FLASH = {
+    "auto": ll.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": ll.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": ll.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+
+
 class Engine:
     """One model and one context with room for every sequence."""
 
-    def __init__(self, path, threads, context, sequences):
+    def __init__(self, path, threads, context, sequences, flash):
         ll.llama_log_set(log_errors, None)
         ll.llama_backend_init()
         self.model = ll.llama_model_load_from_file(path.encode(), ll.llama_model_default_params())
@@ -49,6 +59,7 @@ class Engine:
         params.n_seq_max = sequences
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
+        params.flash_attn_type = FLASH[flash]
         self.context = ll.llama_init_from_model(self.model, params)
         if not self.context:
             raise SystemExit(f"{path}: no context of {context} tokens")
@@ -118,11 +129,12 @@ def main():
     parser.add_argument("--prefix", type=int, default=0, help="tokens that the sequences share (at least 8)")
     parser.add_argument("--sequences", default="1", help="how many decode together, several separated by commas")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--flash", choices=FLASH, default="auto", help="flash attention")
     args = parser.parse_args()
 
     counts = [int(n) for n in args.sequences.split(",")]
     room = max(args.prefill, max(args.prefix, 8) + max(counts) * args.decode)
-    engine = Engine(args.model, args.threads, -(-room // 256) * 256, max(counts))
+    engine = Engine(args.model, args.threads, -(-room // 256) * 256, max(counts), args.flash)
     engine.prefill(prompt(engine.vocabulary, 16))  # warm: pages of the file, threads, buffers
     jobs = []
     if args.prefill:
@@ -136,6 +148,7 @@ def main():
             "engine": f"llama-cpp-python {ll.__version__}",
             "model": os.path.basename(args.model),
             "threads": args.threads,
+            "flash": args.flash,
             **about,
             "median_tokens_per_second": round(statistics.median(speeds), 2),
             "best_tokens_per_second": round(max(speeds), 2),

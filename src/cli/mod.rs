@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+mod bench;
 mod common;
 mod demo;
 mod doctor;
@@ -51,6 +52,7 @@ enum Command {
     Run(run::Run),
     Report(report::Report),
     Replay(replay::Replay),
+    Bench(bench::Bench),
     Doctor(doctor::Doctor),
     Completions(Completions),
 }
@@ -108,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &interrupt),
         Command::Report(args) => report::report(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Bench(args) => bench::bench(&args, &interrupt),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => {
             let mut script = Vec::new();

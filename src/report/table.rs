@@ -208,7 +208,7 @@ fn ratio(of: f64, by: f64) -> String {
 }
 
 /// Columns of a terminal: the first to the left, the others to the right.
-fn aligned(headers: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn aligned(headers: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = headers.iter().map(|header| (*header).to_owned()).collect();
     // One line a row, whatever a name holds.
     let clean =

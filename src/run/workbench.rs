@@ -13,7 +13,7 @@ use crate::engine::{Client, Engine, EngineOptions};
 use crate::model::cpu::Isa;
 use crate::model::template::ChatTemplate;
 use crate::model::tokenizer::{Tokenizer, TokenizerError};
-use crate::model::{ModelError, ModelFiles};
+use crate::model::{ModelConfig, ModelError, ModelFiles};
 use crate::sandbox::{Limits, Policy, Pool, PoolConfig, SandboxError};
 use crate::session::coder::EngineCoder;
 use crate::session::language::Python;
@@ -72,6 +72,10 @@ pub struct Workbench {
     pub supervisor: Supervisor,
     /// What the model is.
     pub model: ModelInfo,
+    /// Its hyperparameters.
+    pub config: ModelConfig,
+    /// Bytes that a forward pass reads of its weights.
+    pub weight_bytes: usize,
     /// Its sandbox.
     pub pool: Arc<Pool>,
     threads: usize,
@@ -125,6 +129,7 @@ impl Workbench {
             architecture: decoder.config().architecture.name().to_owned(),
             quantization,
         };
+        let (config, weight_bytes) = (decoder.config().clone(), decoder.weight_bytes());
         let engine = Engine::start(
             Box::new(decoder),
             EngineOptions {
@@ -143,7 +148,7 @@ impl Workbench {
             prompts,
             tokenizer,
         };
-        Ok(Self { supervisor, model, pool, threads: options.threads, engine })
+        Ok(Self { supervisor, model, config, weight_bytes, pool, threads: options.threads, engine })
     }
 
     /// Access to the engine.

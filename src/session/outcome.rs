@@ -85,4 +85,6 @@ pub struct StepReport<'a> {
     pub step: &'a Step,
     /// Tokens generated so far.
     pub generated_tokens: usize,
+    /// Time spent so far; the total and the final verdicts come with the outcome.
+    pub seconds: Seconds,
 }

@@ -81,7 +81,11 @@ impl Supervisor {
                 break reason;
             }
             let step = session.step()?;
-            watch(StepReport { step: &step, generated_tokens: session.counts.engine.generated_tokens });
+            watch(StepReport {
+                step: &step,
+                generated_tokens: session.counts.engine.generated_tokens,
+                seconds: session.seconds,
+            });
             let end = step.decision.end;
             events.push(Event::Step(step));
             if let Some(reason) = end {

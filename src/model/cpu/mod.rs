@@ -11,7 +11,7 @@ mod integer;
 pub mod matmul;
 pub mod ops;
 pub mod packed;
-mod simd;
+pub(crate) mod simd;
 
 pub use packed::PackedMatrix;
 

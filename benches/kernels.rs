@@ -1,0 +1,113 @@
+//! The kernels alone: `cargo bench --bench kernels`, or `cargo bench --bench kernels -- matmul/Q4K`.
+//!
+//! The matrix has the shape of a feed-forward layer of a 0.5B model. Products report the multiply-adds' two
+//! operations a second as "elements"; the others report the vocabulary's entries. `vigor bench` says what all of
+//! them come to together.
+
+use std::hint::black_box;
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use vigor::engine::{Guidance, RngKey, Sampling, sampler};
+use vigor::model::cpu::PackedMatrix;
+use vigor::model::cpu::matmul::{Product, Scratch, matmul};
+use vigor::model::cpu::ops::log_softmax;
+use vigor::model::cpu::packed::MatrixView;
+
+/// Output channels and input channels of the matrix: whole blocks of every type.
+const SHAPE: (usize, usize) = (4864, 1024);
+/// Rows of activations: one sequence, branches, a piece of a prompt.
+const ROWS: [usize; 6] = [1, 4, 8, 16, 64, 256];
+/// Entries of a row of logits.
+const VOCAB: usize = 151_936;
+
+const DTYPES: [GgmlDType; 11] = [
+    GgmlDType::F32,
+    GgmlDType::F16,
+    GgmlDType::BF16,
+    GgmlDType::Q4_0,
+    GgmlDType::Q4_1,
+    GgmlDType::Q5_0,
+    GgmlDType::Q5_1,
+    GgmlDType::Q8_0,
+    GgmlDType::Q4K,
+    GgmlDType::Q5K,
+    GgmlDType::Q6K,
+];
+
+/// Numbers that look like noise, the same in every run.
+fn noise(len: usize) -> Vec<f32> {
+    let key = RngKey::new(7);
+    (0..len as u64).map(|i| (key.uniform(i) * 2.0 - 1.0) as f32).collect()
+}
+
+fn products(c: &mut Criterion) {
+    let (rows, cols) = SHAPE;
+    let weights = Tensor::from_vec(noise(rows * cols), (rows, cols), &Device::Cpu).expect("a matrix");
+    let mut group = c.benchmark_group("matmul");
+    for dtype in DTYPES {
+        let quantized = QTensor::quantize(&weights, dtype).expect("a type that candle quantises");
+        let bytes = quantized.data().expect("on the CPU");
+        let packed =
+            PackedMatrix::pack(&MatrixView { dtype, rows, cols, bytes: &bytes }).expect("a type of ours");
+        for n in ROWS {
+            let (x, mut out) = (noise(n * cols), vec![0.0; n * rows]);
+            let mut scratch = Scratch::default();
+            group.throughput(Throughput::Elements((2 * n * rows * cols) as u64));
+            group.bench_function(BenchmarkId::new(format!("{dtype:?}"), n), |b| {
+                b.iter(|| {
+                    let mut products = [Product { weights: &packed, out: &mut out }];
+                    matmul(black_box(&x), n, &mut products, &mut scratch);
+                });
+            });
+        }
+    }
+}
+
+fn vocabulary(c: &mut Criterion) {
+    let logprobs = |seed: f32| {
+        let mut row: Vec<f32> = noise(VOCAB).iter().map(|x| 12.0 * (x * seed).sin()).collect();
+        log_softmax(&mut row);
+        row
+    };
+    let (p, q) = (logprobs(1.0), logprobs(3.0));
+    let mut group = c.benchmark_group("vocabulary");
+    group.throughput(Throughput::Elements(VOCAB as u64));
+    let mut row = p.clone();
+    group.bench_function("log_softmax", |b| b.iter(|| log_softmax(black_box(&mut row))));
+    let candidates = Sampling { temperature: 0.8, top_p: 0.95, top_k: 0 };
+    let ways = [
+        ("greedy", Sampling::GREEDY),
+        ("temperature", Sampling { top_p: 1.0, ..candidates }),
+        ("top_p", candidates),
+        ("top_k", Sampling { top_p: 1.0, top_k: 50, ..candidates }),
+    ];
+    for (name, sampling) in ways {
+        let mut position = 0;
+        group.bench_function(BenchmarkId::new("draw", name), |b| {
+            b.iter(|| {
+                position += 1;
+                sampler::draw(black_box(&p), sampling, RngKey::new(1).with(position))
+            });
+        });
+    }
+    let mut mixed = Vec::new();
+    for gamma in [1.0, 3.0] {
+        let guidance = Guidance { gamma, epsilon: 1e-8 };
+        group.bench_function(BenchmarkId::new("mix", gamma), |b| {
+            b.iter(|| guidance.mix(black_box(&p), &q, &mut mixed));
+        });
+    }
+}
+
+fn settings() -> Criterion {
+    use std::time::Duration;
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+}
+
+criterion_group! { name = kernels; config = settings(); targets = products, vocabulary }
+criterion_main!(kernels);
