@@ -308,6 +308,7 @@ impl<'a> Lab<'a> {
             stop: Box::new(Never),
             max_tokens: self.steps + 1,
             alternatives: 0,
+            drafts: Vec::new(),
         };
         let started = Instant::now();
         let (generated, _conditional, _) = self.client.guide(plain, conditional, request)?;
