@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::config::ModelConfig;
-use super::cpu::attention::{self, PAGE};
+use super::cpu::attention::{self, KvLayer, PAGE, Query};
 use super::cpu::matmul::{Product, Scratch, matmul};
 use super::cpu::{PackedMatrix, ops};
 use super::weights::{Part, Role, WeightSource, matrix_of, vector_of};
@@ -116,6 +116,16 @@ struct Work {
     scratch: Scratch,
 }
 
+/// Rows that one task of the small operations takes: a few sequences' next tokens are not worth a second thread.
+const ROWS: usize = 16;
+
+/// RMS norm of every row, shared among the threads.
+fn norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let size = ROWS * weight.len();
+    let parts = x.par_chunks(size).zip(out.par_chunks_mut(size));
+    parts.for_each(|(x, out)| ops::rms_norm(x, weight, eps, out));
+}
+
 /// Where a row of the batch stands.
 #[derive(Clone, Copy)]
 struct Row {
@@ -210,7 +220,7 @@ impl Decoder {
         let rows = work.rows.len();
         let (q_dim, kv_dim) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
         work.normed.resize(rows * self.config.hidden, 0.0);
-        ops::rms_norm(&work.x, &block.attention_norm, self.config.rms_eps, &mut work.normed);
+        norm(&work.x, &block.attention_norm, self.config.rms_eps, &mut work.normed);
         work.q.resize(rows * q_dim, 0.0);
         work.k.resize(rows * kv_dim, 0.0);
         work.v.resize(rows * kv_dim, 0.0);
@@ -228,12 +238,19 @@ impl Decoder {
 
         let scale = 1.0 / (shape.head_dim as f32).sqrt();
         let (k_layer, v_layer) = (&mut self.cache.k[layer], &mut self.cache.v[layer]);
+        let (rope, pairs) = (&self.rope, self.config.rope_pairs);
+        let turns = work.q.par_chunks_mut(ROWS * q_dim).zip(work.rows.par_chunks(ROWS));
+        turns.for_each(|(q, rows)| {
+            for (q, row) in q.chunks_exact_mut(q_dim).zip(rows) {
+                let (cos, sin) = rope.at(row.position);
+                ops::rope(q, shape.head_dim, cos, sin, pairs);
+                q.iter_mut().for_each(|q| *q *= scale);
+            }
+        });
         for (i, row) in work.rows.iter().enumerate() {
-            let (cos, sin) = self.rope.at(row.position);
-            let (q, k) = (&mut work.q[i * q_dim..][..q_dim], &mut work.k[i * kv_dim..][..kv_dim]);
-            ops::rope(q, shape.head_dim, cos, sin, self.config.rope_pairs);
-            ops::rope(k, shape.head_dim, cos, sin, self.config.rope_pairs);
-            q.iter_mut().for_each(|q| *q *= scale);
+            let (cos, sin) = rope.at(row.position);
+            let k = &mut work.k[i * kv_dim..][..kv_dim];
+            ops::rope(k, shape.head_dim, cos, sin, pairs);
             let page = spans[row.span].pages[row.position / PAGE] as usize * self.cache.page_size;
             attention::store(
                 shape,
@@ -245,15 +262,10 @@ impl Decoder {
             );
         }
 
-        let group = shape.group() * shape.head_dim;
+        let queries: Vec<Query<'_>> =
+            work.rows.iter().map(|r| Query { pages: spans[r.span].pages, len: r.position + 1 }).collect();
         work.context.resize(rows * q_dim, 0.0);
-        let (q, table, k_layer, v_layer) = (&work.q, &work.rows, &*k_layer, &*v_layer);
-        work.context.par_chunks_mut(group).enumerate().for_each_init(Vec::new, |scores, (i, out)| {
-            let (row, kv_head) = (table[i / shape.kv_heads], i % shape.kv_heads);
-            let q = &q[i * group..][..group];
-            let pages = spans[row.span].pages;
-            attention::attend(shape, kv_head, q, pages, row.position + 1, k_layer, v_layer, scores, out);
-        });
+        attention::attend(KvLayer { shape, k: k_layer, v: v_layer }, &queries, &work.q, &mut work.context);
 
         work.delta.resize(rows * self.config.hidden, 0.0);
         let mut products = [Product { weights: &block.o.weight, out: &mut work.delta }];
@@ -268,7 +280,7 @@ impl Decoder {
     fn feed_forward(&mut self, layer: usize) {
         let (block, work) = (&self.blocks[layer], &mut self.work);
         let rows = work.rows.len();
-        ops::rms_norm(&work.x, &block.feed_forward_norm, self.config.rms_eps, &mut work.normed);
+        norm(&work.x, &block.feed_forward_norm, self.config.rms_eps, &mut work.normed);
         work.gate.resize(rows * self.config.feed_forward, 0.0);
         work.up.resize(rows * self.config.feed_forward, 0.0);
         let mut products = [
@@ -281,7 +293,9 @@ impl Decoder {
                 ops::add_bias(x, bias);
             }
         }
-        ops::swiglu(&mut work.gate, &work.up);
+        let size = ROWS * self.config.feed_forward;
+        let parts = work.gate.par_chunks_mut(size).zip(work.up.par_chunks(size));
+        parts.for_each(|(gate, up)| ops::swiglu(gate, up));
         let mut products = [Product { weights: &block.down.weight, out: &mut work.delta }];
         matmul(&work.gate, rows, &mut products, &mut work.scratch);
         if let Some(bias) = &block.down.bias {
@@ -311,7 +325,7 @@ impl Decoder {
             return;
         }
         work.normed.resize(rows * hidden, 0.0);
-        ops::rms_norm(&work.delta, &self.output_norm, self.config.rms_eps, &mut work.normed);
+        norm(&work.delta, &self.output_norm, self.config.rms_eps, &mut work.normed);
         let start = logits.len();
         logits.resize(start + rows * self.config.vocab, 0.0);
         let mut products = [Product { weights: &self.output, out: &mut logits[start..] }];

@@ -4,7 +4,9 @@ use std::sync::mpsc::Sender;
 
 use rayon::prelude::*;
 
-use super::{Finish, Generated, Job, Lane, Limit, StopRule, Usage, alternatives, count_passes};
+use super::{
+    Finish, Generated, Job, Lane, Limit, Progress, Rows, StopRule, Usage, Wait, alternatives, count_passes,
+};
 use crate::engine::EngineError;
 use crate::engine::client::Sequence;
 use crate::engine::rng::RngKey;
@@ -32,10 +34,12 @@ pub struct Generate {
 
 /// Runs a [`Generate`].
 pub(in crate::engine) struct GenerateJob {
-    request: Generate,
+    n: usize,
+    sampler: Sampler,
+    sampling: Sampling,
+    key: RngKey,
+    limit: Limit,
     trunk: SequenceId,
-    /// Room between the trunk's end and the model's context.
-    room: usize,
     /// Empty until the trunk is computed.
     lanes: Vec<Lane>,
     usage: Usage,
@@ -53,21 +57,16 @@ impl GenerateJob {
     ) -> Self {
         store.want_logprobs(trunk);
         let prefill_tokens = store.get(trunk).pending();
-        let room = store.model.context().saturating_sub(store.get(trunk).tokens.len());
         let mut usage = Usage { prefill_tokens, ..Usage::default() };
-        count_passes(&mut usage, store, &[trunk]);
-        Self { request, trunk, room, lanes: Vec::new(), usage, make_handle, reply }
+        count_passes(&mut usage, store, &[Wait { id: trunk, rows: Rows::Last }]);
+        let Generate { n, sampler, sampling, key, stop, max_tokens, alternatives } = request;
+        let limit = Limit::new(stop, max_tokens, alternatives, store, &[trunk]);
+        Self { n, sampler, sampling, key, limit, trunk, lanes: Vec::new(), usage, make_handle, reply }
     }
 
     /// Independent samples: every live lane draws its next token.
     fn sample(&mut self, store: &mut Store) {
-        let limit = Limit {
-            stop: &*self.request.stop,
-            max_tokens: self.request.max_tokens,
-            room: self.room,
-            alternatives: self.request.alternatives,
-        };
-        let sampling = self.request.sampling;
+        let (sampling, limit) = (self.sampling, &self.limit);
         let drawing: Vec<(&mut Lane, Logprobs)> = self
             .lanes
             .iter_mut()
@@ -79,7 +78,7 @@ impl GenerateJob {
             .map(|(lane, p)| {
                 let token = sampler::draw(&p, sampling, lane.key.with(lane.tokens.len() as u64));
                 let top = alternatives(&p, limit.alternatives, token, &p, None);
-                lane.push(token, p[token as usize], top, &limit);
+                lane.push(token, p[token as usize], top, limit);
                 (lane.id, token)
             })
             .collect();
@@ -97,9 +96,9 @@ impl GenerateJob {
             score: f64,
             rank: f64,
         }
-        let n = self.request.n;
-        let stochastic = self.request.sampler == Sampler::StochasticBeam;
-        let temperature = if stochastic { self.request.sampling.temperature } else { 1.0 };
+        let n = self.n;
+        let stochastic = self.sampler == Sampler::StochasticBeam;
+        let temperature = if stochastic { self.sampling.temperature } else { 1.0 };
         let inputs: Vec<(usize, &Lane, Option<Logprobs>)> =
             self.lanes.iter().enumerate().map(|(i, l)| (i, l, store.get(l.id).logprobs.clone())).collect();
         let mut extensions: Vec<Extension> = inputs
@@ -131,12 +130,6 @@ impl GenerateJob {
         extensions.sort_by(|a, b| b.rank.total_cmp(&a.rank));
         extensions.truncate(n);
 
-        let limit = Limit {
-            stop: &*self.request.stop,
-            max_tokens: self.request.max_tokens,
-            room: self.room,
-            alternatives: self.request.alternatives,
-        };
         let mut next = Vec::with_capacity(extensions.len());
         for extension in extensions {
             let parent = &self.lanes[extension.lane];
@@ -148,9 +141,9 @@ impl GenerateJob {
             store.fork(parent.id, lane.id, parent_len);
             if let Some((token, logprob)) = extension.token {
                 let p = logprobs.as_deref().map_or(&[][..], Vec::as_slice);
-                let top = alternatives(p, limit.alternatives, token, p, None);
+                let top = alternatives(p, self.limit.alternatives, token, p, None);
                 lane.key = lane.key.with(u64::from(token));
-                lane.push(token, logprob, top, &limit);
+                lane.push(token, logprob, top, &self.limit);
                 store.append(lane.id, &[token]);
                 self.usage.generated_tokens += 1;
             }
@@ -192,31 +185,34 @@ fn gumbel_top(tempered: &[f32], lane: &Lane, n: usize) -> Vec<(u32, f64)> {
 }
 
 impl Job for GenerateJob {
-    fn waits_for(&self) -> Vec<SequenceId> {
+    fn waits_for(&self) -> Vec<Wait> {
+        let wait = |id| Wait { id, rows: Rows::Last };
         if self.lanes.is_empty() {
-            return vec![self.trunk];
+            return vec![wait(self.trunk)];
         }
-        self.lanes.iter().filter(|l| l.finish.is_none()).map(|l| l.id).collect()
+        self.lanes.iter().filter(|l| l.finish.is_none()).map(|l| wait(l.id)).collect()
     }
 
-    fn step(&mut self, store: &mut Store) -> bool {
+    fn step(&mut self, store: &mut Store) -> Progress {
+        let before = self.usage.generated_tokens;
         if self.lanes.is_empty() {
-            let lanes = if self.request.sampler == Sampler::Temperature { self.request.n } else { 1 };
+            let lanes = if self.sampler == Sampler::Temperature { self.n } else { 1 };
             let len = store.get(self.trunk).tokens.len();
             for index in 0..lanes as u64 {
                 let id = store.internal_id();
                 store.fork(self.trunk, id, len);
-                self.lanes.push(Lane::new(id, self.request.key.with(index)));
+                self.lanes.push(Lane::new(id, self.key.with(index)));
             }
         }
-        match self.request.sampler {
+        match self.sampler {
             Sampler::Temperature => self.sample(store),
             Sampler::Beam | Sampler::StochasticBeam => self.beam(store),
         }
-        let live: Vec<_> = self.waits_for();
+        let new_tokens = self.usage.generated_tokens - before;
+        let live = self.waits_for();
         if !live.is_empty() {
             count_passes(&mut self.usage, store, &live);
-            return false;
+            return Progress { new_tokens, done: false };
         }
         let generated = std::mem::take(&mut self.lanes)
             .into_iter()
@@ -230,7 +226,7 @@ impl Job for GenerateJob {
             .collect();
         // A client that is gone drops the handles, and with them the sequences.
         let _ = self.reply.send(Ok((generated, self.usage)));
-        true
+        Progress { new_tokens, done: true }
     }
 
     fn fail(&mut self, store: &mut Store, error: EngineError) {

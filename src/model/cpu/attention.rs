@@ -1,10 +1,14 @@
-//! Causal attention of single rows over KV pages.
+//! Causal attention over KV pages.
 //!
 //! A page holds [`PAGE`] positions of every layer. Keys lie `[kv_head][dim][slot]`, so the scores of a page's
-//! positions are one vector; values lie `[kv_head][slot][dim]`, so the weighted sum is one too. A row's scores,
-//! softmax and sum go over positions 0, 1, 2 … whatever else is in the batch.
+//! positions are one vector; values lie `[kv_head][slot][dim]`, so the weighted sum is one too. Several rows go
+//! over the pages side by side, so branches of one trunk (and neighbours in a prompt) read what they share once.
+//! Each row's scores, softmax and sum go over positions 0, 1, 2 … whatever else is in the batch.
 
-use super::ops::exp;
+use rayon::prelude::*;
+
+use super::matmul::Output;
+use super::ops::{exp, lane_max, lane_sum};
 use super::simd::multiversion;
 
 /// Positions a page.
@@ -45,79 +49,225 @@ pub fn store(shape: HeadShape, slot: usize, k: &[f32], v: &[f32], k_page: &mut [
     }
 }
 
+/// A row of the batch as attention sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// Pages of the row's sequence.
+    pub pages: &'a [u32],
+    /// Positions that it may look at: the first `len`.
+    pub len: usize,
+}
+
+/// Keys and values of one layer, all pages.
+#[derive(Debug, Clone, Copy)]
+pub struct KvLayer<'a> {
+    /// Shapes.
+    pub shape: HeadShape,
+    /// Keys: a page after the other, `[kv_head][dim][slot]`.
+    pub k: &'a [f32],
+    /// Values: a page after the other, `[kv_head][slot][dim]`.
+    pub v: &'a [f32],
+}
+
+/// Bytes of scores that one task should keep in its cache.
+const SCORES: usize = 1 << 19;
+
+/// Causal attention of a batch: `q` (already scaled) and `out` hold `heads × head_dim` values a row.
+///
+/// Tasks take several rows with one key head, so what rows share comes from memory once a task.
+pub fn attend(layer: KvLayer<'_>, queries: &[Query<'_>], q: &[f32], out: &mut [f32]) {
+    let shape = layer.shape;
+    let (width, group) = (shape.heads * shape.head_dim, shape.group() * shape.head_dim);
+    assert_eq!((q.len(), out.len()), (queries.len() * width, queries.len() * width));
+    let longest = queries.iter().map(|q| q.len).max().unwrap_or(0).next_multiple_of(PAGE);
+    let fit = SCORES / (4 * shape.group() * longest.max(PAGE));
+    let share = (queries.len() * shape.kv_heads).div_ceil(rayon::current_num_threads());
+    let at_once = fit.min(share).clamp(1, 32);
+    let out = Output::new(out, width);
+    let tasks = queries.len().div_ceil(at_once) * shape.kv_heads;
+    (0..tasks).into_par_iter().for_each_init(Vec::new, |scratch, task| {
+        let (first, kv_head) = (task / shape.kv_heads * at_once, task % shape.kv_heads);
+        let queries = &queries[first..queries.len().min(first + at_once)];
+        attend_rows(layer, kv_head, queries, &q[first * width..], scratch, |row, sums| {
+            // SAFETY: each task writes the columns of its key head in its own rows; they lie in the output.
+            unsafe { out.write(first + row, kv_head * group, sums) };
+        });
+    });
+}
+
+/// Attention of a few rows' query heads that share the key head `kv_head`; `put` takes the number of a row and
+/// the result of its heads.
+fn attend_rows(
+    KvLayer { shape, k, v }: KvLayer<'_>,
+    kv_head: usize,
+    queries: &[Query<'_>],
+    q: &[f32],
+    scratch: &mut Vec<f32>,
+    mut put: impl FnMut(usize, &[f32]),
+) {
+    let (dim, group) = (shape.head_dim, shape.group());
+    let longest = queries.iter().map(|q| q.len).max().unwrap_or(0).next_multiple_of(PAGE);
+    let base = kv_head * dim * PAGE;
+    // Scores of all rows, then their sums of values.
+    let stride = group * longest;
+    scratch.resize(queries.len() * (stride + group * dim), 0.0);
+    let (scores, sums) = scratch.split_at_mut(queries.len() * stride);
+    sums.fill(0.0);
+
+    for page in 0..longest / PAGE {
+        for (r, query) in queries.iter().enumerate().filter(|(_, query)| page * PAGE < query.len) {
+            let keys = &k[query.pages[page] as usize * shape.page_size() + base..][..dim * PAGE];
+            let q = &q[r * shape.heads * dim + kv_head * group * dim..][..group * dim];
+            let scores = &mut scores[r * stride..][..stride];
+            score_page(q, keys.as_chunks().0, dim, longest, page, scores);
+        }
+    }
+    for (scores, query) in scores.chunks_exact_mut(stride).zip(queries) {
+        for scores in scores.chunks_exact_mut(longest) {
+            softmax(&mut scores[..query.len]);
+        }
+    }
+    for page in 0..longest / PAGE {
+        for (r, query) in queries.iter().enumerate().filter(|(_, query)| page * PAGE < query.len) {
+            let values = &v[query.pages[page] as usize * shape.page_size() + base..][..dim * PAGE];
+            let filled = PAGE.min(query.len - page * PAGE);
+            let sums = &mut sums[r * group * dim..][..group * dim];
+            add_page(&scores[r * stride..][..stride], &values[..filled * dim], dim, longest, page, sums);
+        }
+    }
+    for (r, sums) in sums.chunks_exact(group * dim).enumerate() {
+        put(r, sums);
+    }
+}
+
 multiversion! {
-    /// Attention of one row's query heads that share the key head `kv_head` (`group × head_dim`, already scaled)
-    /// over the first `len` positions of `pages`; the result goes to `out`. `scores` is scratch space.
-    pub fn attend(
-        shape: HeadShape,
-        kv_head: usize,
-        q: &[f32],
-        pages: &[u32],
-        len: usize,
-        k_layer: &[f32],
-        v_layer: &[f32],
-        scores: &mut Vec<f32>,
-        out: &mut [f32],
-    ) {
-        let (dim, group) = (shape.head_dim, shape.group());
-        let stride = len.next_multiple_of(PAGE);
-        let base = kv_head * dim * PAGE;
-        scores.resize(group * stride, 0.0);
+    /// Scores of every query head (`q`, `dim` values each) with the keys of one page.
+    fn score_page(q: &[f32], keys: &[[f32; PAGE]], dim: usize, stride: usize, page: usize, scores: &mut [f32]) {
+        let heads = q.len() / dim;
+        let mut first = 0;
+        while first < heads {
+            // Four heads at once: enough independent sums to keep the multipliers busy, few enough to hold.
+            let q = &q[first * dim..];
+            let out = &mut scores[first * stride + page * PAGE..];
+            first += match heads - first {
+                1 => score_heads::<1>(q, keys, dim, stride, out),
+                2 => score_heads::<2>(q, keys, dim, stride, out),
+                3 => score_heads::<3>(q, keys, dim, stride, out),
+                _ => score_heads::<4>(q, keys, dim, stride, out),
+            };
+        }
+    }
+}
 
-        for (p, &page) in pages.iter().take(len.div_ceil(PAGE)).enumerate() {
-            let keys = &k_layer[page as usize * shape.page_size() + base..][..dim * PAGE];
-            let keys = keys.as_chunks::<PAGE>().0;
-            for g in 0..group {
-                let mut acc = [0f32; PAGE];
-                for (keys, &q) in keys.iter().zip(&q[g * dim..][..dim]) {
-                    for i in 0..PAGE {
-                        acc[i] = keys[i].mul_add(q, acc[i]);
-                    }
-                }
-                scores[g * stride + p * PAGE..][..PAGE].copy_from_slice(&acc);
+#[inline(always)]
+fn score_heads<const H: usize>(
+    q: &[f32],
+    keys: &[[f32; PAGE]],
+    dim: usize,
+    stride: usize,
+    out: &mut [f32],
+) -> usize {
+    let mut acc = [[0f32; PAGE]; H];
+    let q: [&[f32]; H] = std::array::from_fn(|h| &q[h * dim..][..keys.len()]);
+    for (d, keys) in keys.iter().enumerate() {
+        for h in 0..H {
+            let q = q[h][d];
+            for i in 0..PAGE {
+                acc[h][i] = keys[i].mul_add(q, acc[h][i]);
             }
         }
+    }
+    for (h, acc) in acc.iter().enumerate() {
+        out[h * stride..][..PAGE].copy_from_slice(acc);
+    }
+    H
+}
 
-        for scores in scores.chunks_exact_mut(stride) {
-            let scores = &mut scores[..len];
-            let max = scores.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-            for s in scores.iter_mut() {
-                *s = exp(*s - max);
-            }
-            let total: f32 = scores.iter().sum();
-            let inv = 1.0 / total;
-            for s in scores.iter_mut() {
-                *s *= inv;
+multiversion! {
+    /// Softmax of a row's scores for one head.
+    fn softmax(scores: &mut [f32]) {
+        let max = lane_max(scores);
+        for s in scores.iter_mut() {
+            *s = exp(*s - max);
+        }
+        let inv = 1.0 / lane_sum(scores, |s| s);
+        for s in scores.iter_mut() {
+            *s *= inv;
+        }
+    }
+}
+
+/// Elements of a value that are summed side by side.
+const LANES: usize = 16;
+
+multiversion! {
+    /// Adds the values of one page (`dim` each), weighted by every head's scores, to the heads' sums.
+    fn add_page(scores: &[f32], values: &[f32], dim: usize, stride: usize, page: usize, sums: &mut [f32]) {
+        let heads = sums.len() / dim;
+        let mut first = 0;
+        while first < heads {
+            let scores = &scores[first * stride + page * PAGE..];
+            let sums = &mut sums[first * dim..];
+            first += match heads - first {
+                1 => add_heads::<1>(scores, values, dim, stride, sums),
+                2 => add_heads::<2>(scores, values, dim, stride, sums),
+                3 => add_heads::<3>(scores, values, dim, stride, sums),
+                _ => add_heads::<4>(scores, values, dim, stride, sums),
+            };
+        }
+    }
+}
+
+#[inline(always)]
+fn add_heads<const H: usize>(
+    scores: &[f32],
+    values: &[f32],
+    dim: usize,
+    stride: usize,
+    sums: &mut [f32],
+) -> usize {
+    let slots = values.len() / dim;
+    let weights: [&[f32]; H] = std::array::from_fn(|h| &scores[h * stride..][..slots]);
+    // Two vectors of each head at once where the size allows.
+    let mut at = 0;
+    while at + 2 * LANES <= dim {
+        add_lanes::<H, { 2 * LANES }>(&weights, values, dim, at, sums);
+        at += 2 * LANES;
+    }
+    while at + LANES <= dim {
+        add_lanes::<H, LANES>(&weights, values, dim, at, sums);
+        at += LANES;
+    }
+    while at < dim {
+        add_lanes::<H, 1>(&weights, values, dim, at, sums);
+        at += 1;
+    }
+    H
+}
+
+#[inline(always)]
+fn add_lanes<const H: usize, const N: usize>(
+    weights: &[&[f32]; H],
+    values: &[f32],
+    dim: usize,
+    at: usize,
+    sums: &mut [f32],
+) {
+    let mut acc = [[0f32; N]; H];
+    for (h, acc) in acc.iter_mut().enumerate() {
+        acc.copy_from_slice(&sums[h * dim + at..][..N]);
+    }
+    for (slot, values) in values.chunks_exact(dim).enumerate() {
+        let values = &values[at..][..N];
+        for h in 0..H {
+            let weight = weights[h][slot];
+            for i in 0..N {
+                acc[h][i] = values[i].mul_add(weight, acc[h][i]);
             }
         }
-
-        out.fill(0.0);
-        for (p, &page) in pages.iter().take(len.div_ceil(PAGE)).enumerate() {
-            let values = &v_layer[page as usize * shape.page_size() + base..][..dim * PAGE];
-            let filled = PAGE.min(len - p * PAGE);
-            for g in 0..group {
-                let weights = &scores[g * stride + p * PAGE..][..filled];
-                let out = &mut out[g * dim..][..dim];
-                const LANES: usize = 16;
-                let (chunks, rest) = out.as_chunks_mut::<LANES>();
-                let whole = chunks.len() * LANES;
-                for (c, chunk) in chunks.iter_mut().enumerate() {
-                    let mut acc = *chunk;
-                    for (values, &w) in values.chunks_exact(dim).zip(weights) {
-                        let values = &values[c * LANES..][..LANES];
-                        for i in 0..LANES {
-                            acc[i] = values[i].mul_add(w, acc[i]);
-                        }
-                    }
-                    *chunk = acc;
-                }
-                for (values, &w) in values.chunks_exact(dim).zip(weights) {
-                    for (out, &v) in rest.iter_mut().zip(&values[whole..]) {
-                        *out = v.mul_add(w, *out);
-                    }
-                }
-            }
-        }
+    }
+    for (h, acc) in acc.iter().enumerate() {
+        sums[h * dim + at..][..N].copy_from_slice(acc);
     }
 }
 
@@ -143,14 +293,25 @@ mod tests {
                 let range = at..at + shape.page_size();
                 store(shape, pos % PAGE, &k, &v, &mut k_layer[range.clone()], &mut v_layer[range]);
             }
-            let q: Vec<f32> = (0..2 * dim).map(|i| value(i, 5)).collect();
+            let q: Vec<f32> = (0..4 * dim).map(|i| value(i, 5)).collect();
+            // The row in question between two others, one of which sees less.
+            let layer = KvLayer { shape, k: &k_layer, v: &v_layer };
+            let queries = [PAGE, len, len].map(|len| Query { pages: &pages, len });
+            let rows = [vec![1.0; 4 * dim], q.clone(), vec![-1.0; 4 * dim]].concat();
+            let mut out = vec![0.0; 12 * dim];
+            attend(layer, &queries, &rows, &mut out);
+            let out = &out[4 * dim..][..4 * dim];
+            let mut alone = vec![0.0; 4 * dim];
+            attend(layer, &queries[1..2], &q, &mut alone);
+            assert_eq!(alone, out);
             for kv_head in 0..2 {
-                let mut out = vec![0.0; 2 * dim];
-                attend(shape, kv_head, &q, &pages, len, &k_layer, &v_layer, &mut Vec::new(), &mut out);
                 for g in 0..2 {
                     let score = |pos: usize| -> f64 {
                         (0..dim)
-                            .map(|d| f64::from(q[g * dim + d]) * f64::from(value(pos, kv_head * dim + d)))
+                            .map(|d| {
+                                f64::from(q[(2 * kv_head + g) * dim + d])
+                                    * f64::from(value(pos, kv_head * dim + d))
+                            })
                             .sum()
                     };
                     let max = (0..len).map(score).fold(f64::MIN, f64::max);
@@ -161,7 +322,7 @@ mod tests {
                                 (score(p) - max).exp() / total * f64::from(value(kv_head * dim + d, p + 3))
                             })
                             .sum();
-                        let ours = f64::from(out[g * dim + d]);
+                        let ours = f64::from(out[(2 * kv_head + g) * dim + d]);
                         assert!(
                             (ours - truth).abs() < 1e-5,
                             "dim {dim} head {kv_head}/{g}[{d}]: {ours} {truth}"

@@ -35,9 +35,22 @@ fn tree_sum(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
+/// The largest value of a slice.
+#[inline(always)]
+pub(super) fn lane_max(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for i in 0..LANES {
+            lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
+        }
+    }
+    lanes.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max)
+}
+
 /// Sum of `f(x)` over a slice in 16 interleaved partial sums, added up as a tree.
 #[inline(always)]
-fn lane_sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(super) fn lane_sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let chunks = x.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -98,17 +111,7 @@ multiversion! {
 multiversion! {
     /// Log-softmax of one row in place, over the whole vocabulary in f32: `x ← x − max − ln Σ exp(x − max)`.
     pub fn log_softmax(x: &mut [f32]) {
-        let mut lanes = [f32::NEG_INFINITY; LANES];
-        let chunks = x.chunks_exact(LANES);
-        for &v in chunks.remainder() {
-            lanes[0] = lanes[0].max(v);
-        }
-        for chunk in chunks {
-            for i in 0..LANES {
-                lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
-            }
-        }
-        let max = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        let max = lane_max(x);
         let shift = max + lane_sum(x, |v| exp(v - max)).ln();
         for v in x.iter_mut() {
             *v -= shift;

@@ -1,8 +1,9 @@
-//! Weights as the kernels want them: panels of 32 output channels, channel-fastest.
+//! Weights as the kernels want them: panels of 32 output channels.
 //!
-//! For every input index `k` a panel holds the 32 weights of its channels side by side, so a kernel reads
-//! memory front to back, turns 32 weights into f32 with two vector operations, and needs no horizontal sum.
-//! Quantised formats keep their integers (as `i8`) and their scales; nothing is rounded by packing.
+//! Dense weights lie channel-fastest: for every input index `k` the 32 weights of the panel's channels stand side
+//! by side, so a kernel reads memory front to back and needs no horizontal sum. Quantised formats keep their
+//! integers and their scales; nothing is rounded by packing. Their integers stand in fours along `k`, which is
+//! what the integer dot-product instructions eat: four weights of each of 16 channels are one 64-byte line.
 
 use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
@@ -65,14 +66,43 @@ pub struct PackedMatrix {
     pub(super) panels: Panels,
 }
 
-/// Element types of packed panels. Every vector is `[panel][k][32]`, scales and offsets `[panel][group][32]`.
+/// Element types of packed panels; dense vectors are `[panel][k][32]`.
 #[derive(Debug)]
 pub(super) enum Panels {
-    Int8 { q: Vec<i8>, scale: Vec<f32>, offset: Option<Vec<f32>>, group: usize },
+    Quantised(Quantised),
     F32(Vec<f32>),
     F16(Vec<u16>),
     Bf16(Vec<u16>),
 }
+
+/// Added to every quantised weight, which makes it an unsigned byte.
+pub(super) const ZERO: i32 = 128;
+
+/// Weights `scale · (q − 128) + offset`.
+#[derive(Debug)]
+pub(super) struct Quantised {
+    /// `[panel][k / 4][half]`.
+    pub q: Vec<Line>,
+    /// `[panel][group][half]`.
+    pub scale: Vec<Lanes>,
+    /// As `scale`; `None` where the format has none.
+    pub offset: Option<Vec<Lanes>>,
+    /// Consecutive `k` that share a scale: 16 or 32.
+    pub group: usize,
+}
+
+/// Four consecutive weights of each of 16 channels: `[channel][k % 4]`. One vector register, one cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Line(pub [u8; 64]);
+
+/// A value for each of 16 channels.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Lanes(pub [f32; HALF]);
+
+/// Channels in half a panel: the lanes of a vector register.
+pub(super) const HALF: usize = PANEL / 2;
 
 impl PackedMatrix {
     /// Packs a matrix; `None` when its type is not supported.
@@ -90,8 +120,8 @@ impl PackedMatrix {
     /// Bytes that one pass over the weights reads.
     pub fn bytes(&self) -> usize {
         match &self.panels {
-            Panels::Int8 { q, scale, offset, .. } => {
-                q.len() + 4 * (scale.len() + offset.as_ref().map_or(0, Vec::len))
+            Panels::Quantised(Quantised { q, scale, offset, .. }) => {
+                64 * (q.len() + scale.len() + offset.as_ref().map_or(0, Vec::len))
             }
             Panels::F32(w) => 4 * w.len(),
             Panels::F16(w) | Panels::Bf16(w) => 2 * w.len(),
@@ -120,27 +150,32 @@ where
 fn pack_blocks(view: &MatrixView<'_>, format: BlockFormat) -> Panels {
     let (cols, group) = (view.cols, format.group);
     let (panels, groups) = (view.rows.div_ceil(PANEL), cols / group);
-    let mut q = vec![0i8; panels * PANEL * cols];
-    let mut scale = vec![0f32; panels * PANEL * groups];
-    let mut offset = vec![0f32; panels * PANEL * groups];
+    // Channels that only fill up the last panel weigh nothing: their scales are zero.
+    let mut q = vec![Line([ZERO as u8; 64]); panels * cols / 2];
+    let mut scale = vec![Lanes([0.0; HALF]); panels * groups * 2];
+    let mut offset = vec![Lanes([0.0; HALF]); panels * groups * 2];
     let parts = q
-        .par_chunks_mut(PANEL * cols)
-        .zip(scale.par_chunks_mut(PANEL * groups).zip(offset.par_chunks_mut(PANEL * groups)));
+        .par_chunks_mut(cols / 2)
+        .zip(scale.par_chunks_mut(groups * 2).zip(offset.par_chunks_mut(groups * 2)));
     parts.enumerate().for_each(|(panel, (q, (scale, offset)))| {
         let mut block_q = vec![0i8; format.block];
         let (mut block_scale, mut block_offset) = (vec![0f32; format.groups()], vec![0f32; format.groups()]);
-        for lane in 0..PANEL.min(view.rows - panel * PANEL) {
-            for (b, bytes) in view.row(panel * PANEL + lane).chunks_exact(format.bytes).enumerate() {
+        for channel in 0..PANEL.min(view.rows - panel * PANEL) {
+            let (half, lane) = (channel / HALF, channel % HALF);
+            for (b, bytes) in view.row(panel * PANEL + channel).chunks_exact(format.bytes).enumerate() {
                 format.decode_block(bytes, &mut block_q, &mut block_scale, &mut block_offset);
-                for (i, &w) in block_q.iter().enumerate() {
-                    q[(b * format.block + i) * PANEL + lane] = w;
+                for (i, four) in block_q.as_chunks::<4>().0.iter().enumerate() {
+                    let line = &mut q[(b * format.block / 4 + i) * 2 + half].0;
+                    line[4 * lane..][..4]
+                        .copy_from_slice(&four.map(|w| w.wrapping_add(ZERO as u8 as i8) as u8));
                 }
                 for (i, (&s, &o)) in block_scale.iter().zip(&block_offset).enumerate() {
-                    scale[(b * format.groups() + i) * PANEL + lane] = s;
-                    offset[(b * format.groups() + i) * PANEL + lane] = o;
+                    let at = (b * format.groups() + i) * 2 + half;
+                    scale[at].0[lane] = s;
+                    offset[at].0[lane] = o;
                 }
             }
         }
     });
-    Panels::Int8 { q, scale, offset: format.has_offset.then_some(offset), group }
+    Panels::Quantised(Quantised { q, scale, offset: format.has_offset.then_some(offset), group })
 }

@@ -22,15 +22,16 @@ macro_rules! multiversion {
             #[allow(clippy::too_many_arguments)]
             fn avx2($($arg: $ty),*) { body($($arg),*) }
 
+            #[cfg(target_arch = "x86_64")]
             match $crate::model::cpu::Isa::detect() {
-                #[cfg(target_arch = "x86_64")]
+                $crate::model::cpu::Isa::Portable => body($($arg),*),
                 // SAFETY: `Isa::detect` returns a set only when the machine has it.
-                $crate::model::cpu::Isa::Avx512 => unsafe { avx512($($arg),*) },
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: as above.
                 $crate::model::cpu::Isa::Avx2 => unsafe { avx2($($arg),*) },
-                _ => body($($arg),*),
+                // SAFETY: as above; the later sets contain this one.
+                _ => unsafe { avx512($($arg),*) },
             }
+            #[cfg(not(target_arch = "x86_64"))]
+            body($($arg),*)
         }
     };
 }

@@ -1,0 +1,181 @@
+//! Activations for the integer kernels: 16-bit integers with a scale per 32 inputs.
+//!
+//! A block's largest magnitude becomes ±32,512, so rounding costs at most 1.5e-5 of it; nothing else in a
+//! quantised product is inexact but its f32 sums. The 16 bits stand as two signed bytes, `256 · high + low`,
+//! in planes of their own: byte dot products of both planes with the same weights give the exact result.
+
+use rayon::prelude::*;
+
+use super::packed::ZERO;
+use super::simd::multiversion;
+
+/// Inputs that share a scale.
+pub(super) const BLOCK: usize = 32;
+
+/// Most rows in a block of rows: the rows of a tile register.
+pub(super) const MAX_ROWS: usize = 16;
+
+/// The largest integer; its high byte is 127 and its low byte 0.
+const LARGEST: f32 = 32_512.0;
+
+/// Below this a block counts as zero (its reciprocal could overflow).
+const SMALLEST: f32 = 1e-30;
+
+/// A batch of activations, in blocks of at most [`MAX_ROWS`] rows. The vectors are kept from call to call.
+#[derive(Debug, Default)]
+pub(super) struct Activations {
+    blocks: Vec<RowBlock>,
+}
+
+/// The activations of a few rows.
+#[derive(Debug, Default)]
+pub(super) struct RowBlock {
+    /// Number of the first row.
+    pub first: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// `[k / 32][high, low][row][k % 32]`.
+    pub planes: Vec<i8>,
+    /// `[k / 32][row]`.
+    pub scale: Vec<f32>,
+    /// By groups of 16 and of 32.
+    groups: [GroupTerms; 2],
+}
+
+/// What the kernels need to know of each group of inputs, `[group][row]`.
+#[derive(Debug, Default)]
+pub(super) struct GroupTerms {
+    /// `−128 · Σ a`: takes back what [`ZERO`] added to the weights.
+    pub bias: Vec<i32>,
+    /// `scale · Σ a`: what a weight's offset is multiplied with.
+    pub sum: Vec<f32>,
+}
+
+impl RowBlock {
+    /// The terms for weights whose groups have `group` (16 or 32) inputs.
+    pub fn terms(&self, group: usize) -> &GroupTerms {
+        &self.groups[usize::from(group == BLOCK)]
+    }
+}
+
+impl Activations {
+    /// The blocks of rows.
+    pub fn blocks(&self) -> &[RowBlock] {
+        &self.blocks
+    }
+
+    /// Quantises `rows` rows of `cols` inputs each.
+    pub fn quantise(&mut self, x: &[f32], rows: usize, cols: usize) {
+        let count = rows.div_ceil(MAX_ROWS);
+        self.blocks.resize_with(count, RowBlock::default);
+        let mut first = 0;
+        for (i, block) in self.blocks.iter_mut().enumerate() {
+            (block.first, block.rows) = (first, (rows - first).div_ceil(count - i));
+            first += block.rows;
+        }
+        let quantise = |block: &mut RowBlock| {
+            let x = &x[block.first * cols..][..block.rows * cols];
+            let rows = block.rows;
+            block.planes.resize(2 * rows * cols, 0);
+            block.scale.resize(rows * (cols / BLOCK), 0.0);
+            for (terms, size) in block.groups.iter_mut().zip([BLOCK / 2, BLOCK]) {
+                terms.bias.resize(rows * (cols / size), 0);
+                terms.sum.resize(rows * (cols / size), 0.0);
+            }
+            quantise_rows(x, rows, cols, &mut block.planes, &mut block.scale, &mut block.groups);
+        };
+        if count > 2 {
+            self.blocks.par_iter_mut().for_each(quantise);
+        } else {
+            self.blocks.iter_mut().for_each(quantise);
+        }
+    }
+}
+
+multiversion! {
+    fn quantise_rows(
+        x: &[f32],
+        rows: usize,
+        cols: usize,
+        planes: &mut [i8],
+        scale: &mut [f32],
+        groups: &mut [GroupTerms; 2],
+    ) {
+        for (r, row) in x.chunks_exact(cols).enumerate() {
+            for (b, x) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
+                // Magnitudes order like their bits, and what is no number comes out on top.
+                let largest = x.iter().map(|x| x.abs().to_bits()).max().map_or(0.0, f32::from_bits);
+                let (inverse, step) =
+                    if largest > SMALLEST { (LARGEST / largest, largest / LARGEST) } else { (0.0, 0.0) };
+                let (high, low) = planes[2 * b * rows * BLOCK..][..2 * rows * BLOCK].split_at_mut(rows * BLOCK);
+                let (high, low) = (&mut high[r * BLOCK..][..BLOCK], &mut low[r * BLOCK..][..BLOCK]);
+                let mut integers = [0i32; BLOCK];
+                for i in 0..BLOCK {
+                    integers[i] = (x[i] * inverse).round_ties_even() as i32;
+                }
+                for i in 0..BLOCK {
+                    low[i] = integers[i] as i8;
+                    high[i] = ((integers[i] - i32::from(low[i])) >> 8) as i8;
+                }
+                let first: i32 = integers[..BLOCK / 2].iter().sum();
+                let second: i32 = integers[BLOCK / 2..].iter().sum();
+                // A value that is no number makes the whole row none, as it would in f32.
+                let step = if largest.is_finite() { step } else { f32::NAN };
+                scale[b * rows + r] = step;
+                for (size, at, sum) in [(0, 2 * b, first), (0, 2 * b + 1, second), (1, b, first + second)] {
+                    let terms = &mut groups[size];
+                    terms.bias[at * rows + r] = -ZERO * sum;
+                    terms.sum[at * rows + r] = step * sum as f32;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_and_scales_give_the_values_back() {
+        let (rows, cols) = (19, 96);
+        let x: Vec<f32> =
+            (0..rows * cols).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1.7f32.powi(i as i32 % 9)).collect();
+        let mut activations = Activations::default();
+        activations.quantise(&x, rows, cols);
+        let sizes: Vec<(usize, usize)> = activations.blocks().iter().map(|b| (b.first, b.rows)).collect();
+        assert_eq!(sizes, [(0, 10), (10, 9)]);
+        for block in activations.blocks() {
+            for r in 0..block.rows {
+                for b in 0..cols / BLOCK {
+                    let truth = &x[(block.first + r) * cols + b * BLOCK..][..BLOCK];
+                    let largest = truth.iter().fold(0f32, |a, b| a.max(b.abs()));
+                    let mut sum = 0;
+                    for (i, truth) in truth.iter().enumerate() {
+                        let at = |plane: usize| {
+                            i32::from(block.planes[((2 * b + plane) * block.rows + r) * BLOCK + i])
+                        };
+                        let integer = 256 * at(0) + at(1);
+                        sum += integer;
+                        let back = integer as f32 * block.scale[b * block.rows + r];
+                        assert!((back - truth).abs() <= largest * 1.6e-5, "{back} and not {truth}");
+                    }
+                    assert_eq!(block.terms(32).bias[b * block.rows + r], -128 * sum);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_and_values_that_are_no_numbers() {
+        let mut activations = Activations::default();
+        activations.quantise(&[0.0; 32], 1, 32);
+        assert_eq!(activations.blocks()[0].scale, [0.0]);
+        for bad in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let mut x = [1.0; 32];
+            x[7] = bad;
+            activations.quantise(&x, 1, 32);
+            assert!(activations.blocks()[0].scale[0].is_nan());
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Products with quantised weights, in integers.
+//!
+//! Within a group of 16 or 32 inputs, weights and activations are integers, and their sum of products is exact.
+//! Each output is one chain of f32 operations over the groups 0, 1, 2 …: `acc ← Σ·(w_scale·x_scale) + acc`, and
+//! `acc ← offset·sum + acc` where the format has offsets, both fused. So all kernels here give the same bits,
+//! whatever the batch, the blocking and the instruction set.
+//!
+//! One row is bound by memory (the weights are read once), many rows by the dot-product units and by the four or
+//! five vector operations that close each group. Those are why tile registers (Intel AMX) gain nothing here: see
+//! docs/performance.md.
+
+use super::Isa;
+use super::activations::{Activations, MAX_ROWS, RowBlock};
+use super::packed::{Lanes, Line, PANEL, Quantised};
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+
+/// One panel of quantised weights.
+#[derive(Clone, Copy)]
+struct PanelRef<'a> {
+    q: &'a [Line],
+    scale: &'a [Lanes],
+    offset: Option<&'a [Lanes]>,
+    group: usize,
+}
+
+/// Results of a block of rows with one panel, `[row][channel]`.
+#[repr(align(64))]
+struct Tile([[f32; PANEL]; MAX_ROWS]);
+
+/// Multiplies every row with panel number `panel`; `put` takes the number of a row and its 32 results.
+pub(super) fn multiply(
+    weights: &Quantised,
+    panel: usize,
+    cols: usize,
+    x: &Activations,
+    mut put: impl FnMut(usize, &[f32; PANEL]),
+) {
+    let (lines, groups) = (cols / 2, cols / weights.group * 2);
+    let panel = PanelRef {
+        q: &weights.q[panel * lines..][..lines],
+        scale: &weights.scale[panel * groups..][..groups],
+        offset: weights.offset.as_ref().map(|o| &o[panel * groups..][..groups]),
+        group: weights.group,
+    };
+    let mut tile = Tile([[0.0; PANEL]; MAX_ROWS]);
+    for block in x.blocks() {
+        kernel(Isa::detect(), panel, block, &mut tile);
+        for (r, lanes) in tile.0[..block.rows].iter().enumerate() {
+            put(block.first + r, lanes);
+        }
+    }
+}
+
+fn kernel(isa: Isa, panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
+    #[cfg(target_arch = "x86_64")]
+    match isa {
+        Isa::Portable => portable::kernel(panel, x, &mut tile.0),
+        // SAFETY: the instruction set was detected; panel and rows belong to one product, so they fit.
+        Isa::Avx2 | Isa::Avx512 => unsafe { avx2::kernel(panel, x, &mut tile.0) },
+        // SAFETY: as above.
+        Isa::Vnni => unsafe { vnni::kernel(panel, x, tile) },
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = isa;
+        portable::kernel(panel, x, &mut tile.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::cpu::packed::{MatrixView, PackedMatrix, Panels};
+    use candle_core::quantized::{GgmlDType, QTensor};
+    use candle_core::{Device, Tensor};
+
+    /// Every kernel that this machine can run, for all numbers of rows in a block and all kinds of groups.
+    #[test]
+    fn all_kernels_give_the_same_bits() {
+        let (n, k) = (PANEL, 512);
+        let value = |i: usize| ((i * 7919 % 1009) as f32 / 504.5 - 1.0).powi(3);
+        let tensor = Tensor::from_vec((0..n * k).map(value).collect(), (n, k), &Device::Cpu).expect("tensor");
+        for dtype in [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q8_0, GgmlDType::Q5K, GgmlDType::Q6K] {
+            let quantized = QTensor::quantize(&tensor, dtype).expect("quantize");
+            let bytes = quantized.data().expect("data");
+            let packed =
+                PackedMatrix::pack(&MatrixView { dtype, rows: n, cols: k, bytes: &bytes }).expect("packed");
+            let Panels::Quantised(Quantised { q, scale, offset, group }) = &packed.panels else {
+                panic!("{dtype:?}")
+            };
+            let panel = PanelRef { q, scale, offset: offset.as_deref(), group: *group };
+            for rows in 1..=MAX_ROWS {
+                let x: Vec<f32> = (0..rows * k).map(|i| value(3 * i + rows)).collect();
+                let mut activations = Activations::default();
+                activations.quantise(&x, rows, k);
+                let block = &activations.blocks()[0];
+                let run = |isa: Isa| {
+                    let mut tile = Tile([[f32::NAN; PANEL]; MAX_ROWS]);
+                    kernel(isa, panel, block, &mut tile);
+                    tile.0[..rows].to_vec()
+                };
+                let reference = run(Isa::Portable);
+                for isa in Isa::ALL.into_iter().filter(|&isa| isa <= Isa::detect()) {
+                    assert_eq!(run(isa), reference, "{dtype:?}, {rows} rows, {}", isa.name());
+                }
+            }
+        }
+    }
+}
