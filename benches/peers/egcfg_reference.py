@@ -166,6 +166,8 @@ class Session:
         self.task, self.method = solved["task"], solved["method"]
         self.conditional_prompt = solved["conditional_prompt"]
         self.prompt = self.encode(solved["prompt"])
+        if len(self.prompt) != solved["prompt_tokens"]:
+            raise SystemExit(f"the prompt is {len(self.prompt)} tokens here, {solved['prompt_tokens']} in vigor")
         self.start = solved["program"]
         self.max_lines = min(args.max_lines, solved["max_lines"])
         self.max_tokens = solved["max_tokens"]
@@ -357,7 +359,7 @@ def main():
         "one_by_one": args.one_by_one,
         "full_prefills": args.full_prefills,
         "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
-        "prompt_tokens": len(tokenizer(solved["prompt"], add_special_tokens=False).input_ids),
+        "prompt_tokens": solved["prompt_tokens"],
         "vigor": vigor,
         "reference": reference,
         "reference/vigor": {

@@ -9,7 +9,12 @@ compare within one such run. With as many threads as cores its speed collapses b
 `load_average` in each line tells whether that may have happened.
 
 Install: `pip install numpy`, then `CMAKE_ARGS="-DGGML_NATIVE=ON" pip install --no-binary llama-cpp-python
-llama-cpp-python==0.3.36`, which builds llama.cpp for this machine.
+llama-cpp-python==0.3.36`, which builds llama.cpp for this machine. On a processor with AMX, GCC 12 builds a library that
+dies in `ldtilecfg`: it takes only the first 8 of the 64 bytes of the tile configuration for an operand. Then add
+`-DCMAKE_CXX_FLAGS=-include/path/tiles.h`, where tiles.h says
+
+    #include <immintrin.h>
+    #define _tile_loadconfig(c) __asm__ volatile("ldtilecfg %0" : : "m"(*(const char(*)[64])(c)))
 
 Several sequences share a prefix of `--prefix` tokens (`llama_memory_seq_cp`, unified cache) and go through the
 model in one batch a step, each continued greedily.

@@ -166,6 +166,8 @@ pub struct Solved {
     pub max_tokens: usize,
     /// The plain prompt.
     pub prompt: String,
+    /// Its length in tokens.
+    pub prompt_tokens: usize,
     /// The conditional prompt, with `SIGNAL` where the signal goes.
     pub conditional_prompt: String,
     /// The beginning of the program that the prompt ends with.

@@ -191,6 +191,7 @@ fn solved(bench: &Workbench, plan: &Plan, written: Option<String>) -> Result<Sol
         method: serde_json::to_value(work::session_method()).unwrap_or_default(),
         max_lines: plan.lines,
         max_tokens: Limits::default().max_tokens,
+        prompt_tokens: plain.tokens.len(),
         prompt: plain.text,
         conditional_prompt: conditional.text,
         program: plain.program,

@@ -21,7 +21,7 @@ use crate::session::{Attempt, Outcome};
 const TEXT: &str = include_str!("prompt.py");
 /// Seed of all draws: a repetition does what the one before did.
 const SEED: u64 = 1;
-/// Lines of the sessions from which the rows `step` are taken.
+/// Lines at most of the sessions from which the rows `step` are taken.
 const STEP_LINES: usize = 10;
 
 /// Continuations have the length that was asked for.
@@ -343,7 +343,7 @@ impl<'a> Lab<'a> {
         let config = MethodConfig::of_name(method).expect("the rows name methods that there are");
         let (mut seconds, mut parts, mut tokens, mut steps) = (0.0, Seconds::default(), 0, 0);
         let (mut since, mut before, mut before_tokens) = (Instant::now(), Seconds::default(), 0);
-        self.attempt(&config, STEP_LINES, stop, &mut |report| {
+        self.attempt(&config, self.lines.min(STEP_LINES), stop, &mut |report| {
             let now = Instant::now();
             if report.step.step > 0 && !report.step.candidates.is_empty() {
                 seconds += now.duration_since(since).as_secs_f64();

@@ -41,7 +41,7 @@ pub struct Bench {
     /// Tokens that each sequence decodes in one repetition.
     #[arg(long, value_name = "TOKENS", default_value = "32", value_parser = at_least_one)]
     steps: usize,
-    /// Lines of the program of `session` at most.
+    /// Lines of the program of `session` at most; those of `step` are never more than 10.
     #[arg(long, value_name = "N", default_value = "40", value_parser = at_least_one)]
     lines: usize,
     /// Repetitions of each row, after a warm-up.
