@@ -5,7 +5,21 @@
 //! the bare `log p + γ (log q − log p)`. The ε matters for γ above 1: without it a token that both streams
 //! find all but impossible wins when q finds it a little less so, as `(q / p)^γ` knows no bound.
 
+use rayon::prelude::*;
+
 use crate::model::cpu::ops;
+use crate::model::cpu::simd::multiversion;
+
+/// Entries that one task mixes.
+const PART: usize = 1 << 14;
+
+multiversion! {
+    fn mix_part(guidance: Guidance, p: &[f32], q: &[f32], out: &mut [f32]) {
+        for (out, (&p, &q)) in out.iter_mut().zip(p.iter().zip(q)) {
+            *out = guidance.entry(p, q);
+        }
+    }
+}
 
 /// The numbers of a mix.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,19 +39,22 @@ impl Guidance {
         } else if self.gamma == 1.0 {
             out.extend_from_slice(q);
         } else {
-            out.extend(p.iter().zip(q).map(|(&p, &q)| self.entry(p, q)));
+            out.resize(p.len(), 0.0);
+            let parts = out.par_chunks_mut(PART).zip(p.par_chunks(PART).zip(q.par_chunks(PART)));
+            parts.for_each(|(out, (p, q))| mix_part(*self, p, q, out));
             ops::log_softmax(out);
         }
     }
 
     /// One entry of the mix, not normalised. Replay uses it to derive a decision again.
+    #[inline(always)]
     pub fn entry(&self, p: f32, q: f32) -> f32 {
         match self.gamma {
             0.0 => p,
             1.0 => q,
             gamma if self.epsilon > 0.0 => {
                 let ratio = (ops::exp(q) + self.epsilon) / (ops::exp(p) + self.epsilon);
-                gamma.mul_add(ratio.ln(), p)
+                gamma.mul_add(ops::ln(ratio), p)
             }
             gamma => gamma.mul_add(q - p, p),
         }

@@ -28,6 +28,31 @@ pub fn exp(x: f32) -> f32 {
     p * f32::from_bits(shifted.to_bits().wrapping_sub(ROUNDER.to_bits()).wrapping_add(127) << 23)
 }
 
+/// `ln(x)` in f32 for positive normal numbers, within 2 units in the last place; written so that it becomes vector
+/// code. The number is split into a power of two and a part in [√½, √2), whose logarithm is a polynomial (the
+/// classic Cephes scheme).
+#[inline(always)]
+pub fn ln(x: f32) -> f32 {
+    let bits = x.to_bits();
+    // The distance to √½ in bits tells the power of two.
+    let power = (bits.wrapping_sub(0x3f35_04f3) as i32) >> 23;
+    let e = power as f32;
+    let m = f32::from_bits(bits.wrapping_sub((power << 23) as u32)) - 1.0;
+    let z = m * m;
+    let p = 7.037_683_6e-2f32.mul_add(m, -1.151_461e-1);
+    let p = p.mul_add(m, 1.167_699_9e-1);
+    let p = p.mul_add(m, -1.242_014_1e-1);
+    let p = p.mul_add(m, 1.424_932_3e-1);
+    let p = p.mul_add(m, -1.666_805_8e-1);
+    let p = p.mul_add(m, 2.000_071_5e-1);
+    let p = p.mul_add(m, -2.499_999_4e-1);
+    let p = p.mul_add(m, 3.333_333e-1);
+    let y = p * m * z;
+    let y = e.mul_add(-2.121_944_4e-4, y);
+    let y = z.mul_add(-0.5, y);
+    e.mul_add(0.693_359_4, m + y)
+}
+
 #[inline(always)]
 fn tree_sum(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
@@ -177,6 +202,16 @@ mod tests {
         }
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(-1e30) < 1.3e-38);
+    }
+
+    #[test]
+    fn ln_is_close_to_libm() {
+        for i in 1..200_000u32 {
+            let x = f32::from_bits(0x0080_0000 + i * 10_000);
+            let (ours, truth) = (f64::from(ln(x)), f64::from(x).ln());
+            assert!((ours - truth).abs() <= 2.5e-7 * truth.abs().max(0.5), "ln({x}) = {ours}, not {truth}");
+        }
+        assert_eq!(ln(1.0), 0.0);
     }
 
     #[test]
