@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rng::RngKey;
+use crate::model::cpu::ops;
 
 /// How tokens are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,10 +37,15 @@ pub enum Sampler {
     StochasticBeam,
 }
 
+fn largest(x: &[f32]) -> f32 {
+    let mut max = 0.0;
+    ops::largest(x, &mut max);
+    max
+}
+
 /// The most probable entry; the lowest index among equals.
 pub fn argmax(x: &[f32]) -> usize {
-    // Two passes: the maximum vectorises, the search for it is a plain scan.
-    let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = largest(x);
     x.iter().position(|&v| v == max).unwrap_or(0)
 }
 
@@ -83,7 +89,7 @@ pub fn draw(logprobs: &[f32], sampling: Sampling, key: RngKey) -> u32 {
 fn allowed(logprobs: &[f32], sampling: Sampling) -> Vec<(u32, f32)> {
     let inv = 1.0 / f64::from(sampling.temperature);
     let k = if sampling.top_k == 0 { logprobs.len() } else { sampling.top_k.min(logprobs.len()) };
-    let max = logprobs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = largest(logprobs);
     let weight = |l: f32| (f64::from(l - max) * inv).exp();
     // Most of a vocabulary holds next to nothing: sort only as far down as the cuts can reach.
     let mut reach = 12.0;
@@ -99,7 +105,9 @@ fn allowed(logprobs: &[f32], sampling: Sampling) -> Vec<(u32, f32)> {
             // top_k comes first; top_p is then a share of what it left.
             tokens.iter().map(|&(_, l)| weight(l)).sum::<f64>()
         } else {
-            logprobs.iter().map(|&l| weight(l)).sum::<f64>()
+            let mut total = 0.0;
+            ops::sum_of_exponentials(logprobs, max, inv as f32, &mut total);
+            f64::from(total)
         };
         let mut sum = 0.0;
         let cut = tokens.iter().position(|&(_, l)| {

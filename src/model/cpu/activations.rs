@@ -6,6 +6,7 @@
 
 use rayon::prelude::*;
 
+use super::ops::ROUNDER;
 use super::packed::ZERO;
 use super::simd::multiversion;
 
@@ -73,8 +74,7 @@ impl Activations {
             (block.first, block.rows) = (first, (rows - first).div_ceil(count - i));
             first += block.rows;
         }
-        let quantise = |block: &mut RowBlock| {
-            let x = &x[block.first * cols..][..block.rows * cols];
+        for block in &mut self.blocks {
             let rows = block.rows;
             block.planes.resize(2 * rows * cols, 0);
             block.scale.resize(rows * (cols / BLOCK), 0.0);
@@ -82,37 +82,71 @@ impl Activations {
                 terms.bias.resize(rows * (cols / size), 0);
                 terms.sum.resize(rows * (cols / size), 0.0);
             }
-            quantise_rows(x, rows, cols, &mut block.planes, &mut block.scale, &mut block.groups);
-        };
-        if count > 2 {
-            self.blocks.par_iter_mut().for_each(quantise);
+        }
+        let mut parts: Vec<Part<'_>> = self.blocks.iter_mut().flat_map(|block| block.parts(cols)).collect();
+        let quantise = |part: &mut Part<'_>| quantise_part(x, cols, part);
+        if rows * cols > PART * MAX_ROWS {
+            parts.par_iter_mut().for_each(quantise);
         } else {
-            self.blocks.iter_mut().for_each(quantise);
+            parts.iter_mut().for_each(quantise);
         }
     }
 }
 
+/// Inputs of one task.
+const PART: usize = 512;
+
+/// Where the activations of a few rows and inputs go.
+struct Part<'a> {
+    first_row: usize,
+    rows: usize,
+    first_input: usize,
+    planes: &'a mut [i8],
+    scale: &'a mut [f32],
+    halves: (&'a mut [i32], &'a mut [f32]),
+    wholes: (&'a mut [i32], &'a mut [f32]),
+}
+
+impl RowBlock {
+    /// Splits the block along the inputs.
+    fn parts(&mut self, cols: usize) -> impl Iterator<Item = Part<'_>> {
+        let (first_row, rows) = (self.first, self.rows);
+        let size = rows * PART;
+        let [halves, wholes] = &mut self.groups;
+        let halves = halves.bias.chunks_mut(size / 16).zip(halves.sum.chunks_mut(size / 16));
+        let wholes = wholes.bias.chunks_mut(size / 32).zip(wholes.sum.chunks_mut(size / 32));
+        let planes = self.planes.chunks_mut(2 * size).zip(self.scale.chunks_mut(size / BLOCK));
+        planes.zip(halves.zip(wholes)).zip((0..cols).step_by(PART)).map(
+            move |(((planes, scale), (halves, wholes)), first_input)| Part {
+                first_row,
+                rows,
+                first_input,
+                planes,
+                scale,
+                halves,
+                wholes,
+            },
+        )
+    }
+}
+
 multiversion! {
-    fn quantise_rows(
-        x: &[f32],
-        rows: usize,
-        cols: usize,
-        planes: &mut [i8],
-        scale: &mut [f32],
-        groups: &mut [GroupTerms; 2],
-    ) {
-        for (r, row) in x.chunks_exact(cols).enumerate() {
+    fn quantise_part(x: &[f32], cols: usize, part: &mut Part<'_>) {
+        let rows = part.rows;
+        let inputs = part.scale.len() / rows * BLOCK;
+        for r in 0..rows {
+            let row = &x[(part.first_row + r) * cols + part.first_input..][..inputs];
             for (b, x) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
                 // Magnitudes order like their bits, and what is no number comes out on top.
                 let largest = x.iter().map(|x| x.abs().to_bits()).max().map_or(0.0, f32::from_bits);
                 let (inverse, step) =
                     if largest > SMALLEST { (LARGEST / largest, largest / LARGEST) } else { (0.0, 0.0) };
-                let (high, low) = planes[2 * b * rows * BLOCK..][..2 * rows * BLOCK].split_at_mut(rows * BLOCK);
+                let (high, low) = part.planes[2 * b * rows * BLOCK..][..2 * rows * BLOCK].split_at_mut(rows * BLOCK);
                 let (high, low) = (&mut high[r * BLOCK..][..BLOCK], &mut low[r * BLOCK..][..BLOCK]);
-                let mut integers = [0i32; BLOCK];
-                for i in 0..BLOCK {
-                    integers[i] = (x[i] * inverse).round_ties_even() as i32;
-                }
+                // Rounds to the nearest integer, ties to even.
+                let integers: [i32; BLOCK] = std::array::from_fn(|i| {
+                    (x[i].mul_add(inverse, ROUNDER)).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32
+                });
                 for i in 0..BLOCK {
                     low[i] = integers[i] as i8;
                     high[i] = ((integers[i] - i32::from(low[i])) >> 8) as i8;
@@ -121,12 +155,16 @@ multiversion! {
                 let second: i32 = integers[BLOCK / 2..].iter().sum();
                 // A value that is no number makes the whole row none, as it would in f32.
                 let step = if largest.is_finite() { step } else { f32::NAN };
-                scale[b * rows + r] = step;
-                for (size, at, sum) in [(0, 2 * b, first), (0, 2 * b + 1, second), (1, b, first + second)] {
-                    let terms = &mut groups[size];
-                    terms.bias[at * rows + r] = -ZERO * sum;
-                    terms.sum[at * rows + r] = step * sum as f32;
+                part.scale[b * rows + r] = step;
+                for (terms, at, sum) in [
+                    (&mut part.halves, 2 * b, first),
+                    (&mut part.wholes, b, first + second),
+                ] {
+                    terms.0[at * rows + r] = -ZERO * sum;
+                    terms.1[at * rows + r] = step * sum as f32;
                 }
+                part.halves.0[(2 * b + 1) * rows + r] = -ZERO * second;
+                part.halves.1[(2 * b + 1) * rows + r] = step * second as f32;
             }
         }
     }

@@ -5,12 +5,17 @@ use super::simd::multiversion;
 /// Lanes of the partial sums below; fixed, so that the order of additions is the same on every machine.
 const LANES: usize = 16;
 
+/// 1.5 · 2²³: between this and half a million more or less, f32 holds integers only.
+pub(super) const ROUNDER: f32 = 12_582_912.0;
+
 /// `exp(x)` in f32, within 2 units in the last place on [-87, 88]; written so that it becomes vector code.
 /// Range reduction by ln 2 in two parts and a degree-6 polynomial (the classic Cephes scheme).
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.336_54, 88.376_26);
-    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    // Adding a number whose last bit counts ones rounds to an integer, and leaves it in the low bits.
+    let shifted = x * std::f32::consts::LOG2_E + ROUNDER;
+    let n = shifted - ROUNDER;
     let r = n.mul_add(-0.693_359_4, x);
     let r = n.mul_add(2.121_944_4e-4, r);
     let p = 1.987_569_1e-4f32.mul_add(r, 1.398_199_9e-3);
@@ -20,7 +25,7 @@ pub fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 0.5);
     let p = p.mul_add(r * r, r) + 1.0;
     // The clamp keeps n within [-126, 128); 128 would need a larger exponent than f32 has.
-    p * f32::from_bits((((n as i32) + 127) << 23) as u32)
+    p * f32::from_bits(shifted.to_bits().wrapping_sub(ROUNDER.to_bits()).wrapping_add(127) << 23)
 }
 
 #[inline(always)]
@@ -33,6 +38,20 @@ fn tree_sum(mut lanes: [f32; LANES]) -> f32 {
         width /= 2;
     }
     lanes[0]
+}
+
+multiversion! {
+    /// The largest value of a slice into `out`.
+    pub fn largest(x: &[f32], out: &mut f32) {
+        *out = lane_max(x);
+    }
+}
+
+multiversion! {
+    /// `Σ exp((x − max) · inverse)` into `out`: what a tempered distribution is divided by.
+    pub fn sum_of_exponentials(x: &[f32], max: f32, inverse: f32, out: &mut f32) {
+        *out = lane_sum(x, |v| exp((v - max) * inverse));
+    }
 }
 
 /// The largest value of a slice.
