@@ -1,6 +1,6 @@
 //! The kernels alone: `cargo bench --bench kernels`, or `cargo bench --bench kernels -- matmul/Q4K`.
 //!
-//! The matrix has the shape of a feed-forward layer of a 0.5B model. Products report the multiply-adds' two
+//! The matrix has the shape of a feed-forward layer of a 0.5B model. Products and attention report the multiply-adds' two
 //! operations a second as "elements"; the others report the vocabulary's entries. `vigor bench` says what all of
 //! them come to together.
 
@@ -11,6 +11,7 @@ use candle_core::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use vigor::engine::{Guidance, RngKey, Sampling, sampler};
 use vigor::model::cpu::PackedMatrix;
+use vigor::model::cpu::attention::{HeadShape, KvLayer, PAGE, Query, attend};
 use vigor::model::cpu::matmul::{Product, Scratch, matmul};
 use vigor::model::cpu::ops::log_softmax;
 use vigor::model::cpu::packed::MatrixView;
@@ -65,6 +66,29 @@ fn products(c: &mut Criterion) {
     }
 }
 
+/// One layer of a 0.5B model: rows that share a context, and a prompt's rows, each of which sees one position more.
+fn attention(c: &mut Criterion) {
+    let shape = HeadShape { heads: 14, kv_heads: 2, head_dim: 64 };
+    let mut group = c.benchmark_group("attention");
+    for context in [256usize, 1024, 4096] {
+        let pages: Vec<u32> = (0..context.div_ceil(PAGE) as u32).collect();
+        let (k, v) = (noise(pages.len() * shape.page_size()), noise(pages.len() * shape.page_size()));
+        let layer = KvLayer { shape, k: &k, v: &v };
+        for (name, rows) in [("branches", 1), ("branches", 8), ("branches", 32), ("prompt", 256)] {
+            let len = |row: usize| if name == "prompt" { context - rows + row + 1 } else { context };
+            let queries: Vec<Query<'_>> =
+                (0..rows).map(|row| Query { pages: &pages, len: len(row) }).collect();
+            let q = noise(rows * shape.heads * shape.head_dim);
+            let mut out = vec![0.0; q.len()];
+            let positions: usize = (0..rows).map(len).sum();
+            group.throughput(Throughput::Elements((4 * shape.heads * shape.head_dim * positions) as u64));
+            group.bench_function(BenchmarkId::new(format!("{name}/{rows}"), context), |b| {
+                b.iter(|| attend(layer, black_box(&queries), &q, &mut out));
+            });
+        }
+    }
+}
+
 fn vocabulary(c: &mut Criterion) {
     let logprobs = |seed: f32| {
         let mut row: Vec<f32> = noise(VOCAB).iter().map(|x| 12.0 * (x * seed).sin()).collect();
@@ -109,5 +133,5 @@ fn settings() -> Criterion {
         .measurement_time(Duration::from_millis(600))
 }
 
-criterion_group! { name = kernels; config = settings(); targets = products, vocabulary }
+criterion_group! { name = kernels; config = settings(); targets = products, attention, vocabulary }
 criterion_main!(kernels);

@@ -19,7 +19,7 @@ const QUICK: [&str; 14] = [
     "--steps",
     "4",
     "--lines",
-    "3",
+    "2",
     "--repeat",
     "1",
     "--threads",
@@ -71,7 +71,7 @@ fn every_row_is_measured() {
         let numbers = [row.tokens_per_second.median, row.milliseconds.median, row.tokens as f64];
         assert!(numbers.iter().all(|n| n.is_finite() && *n > 0.0), "{row:?}");
         assert!(row.pages > 0 && row.peak_memory_bytes > 100 << 20, "{row:?}");
-        let session = row.name.starts_with("step") || row.name.starts_with("session");
+        let session = row.name.starts_with("step/") || row.name.starts_with("session/");
         assert_eq!(row.parts.is_some(), session, "{row:?}");
         for share in [row.of_read_bandwidth, row.of_fma_rate] {
             assert_eq!(share.is_none(), session, "{row:?}");
@@ -96,7 +96,8 @@ fn every_row_is_measured() {
     let machine = &document.machine;
     assert!(machine.read_gb_per_second > 0.5 && machine.fma_gflop_per_second > 0.05, "{machine:?}");
     assert_eq!(machine.threads, 2);
-    assert_eq!(document.weight_bytes / 1_000_000, 101, "{}", document.weight_bytes);
+    // 135 million weights of four bits and more, packed as this machine likes them.
+    assert!((60 << 20..600 << 20).contains(&document.weight_bytes), "{}", document.weight_bytes);
     let task = document.task.as_ref().unwrap();
     assert!(task.prompt.contains("longest_plateau") && task.conditional_prompt.contains("SIGNAL"));
     assert!(task.written.as_ref().is_some_and(|program| !program.is_empty()));

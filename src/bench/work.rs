@@ -308,6 +308,7 @@ impl<'a> Lab<'a> {
             stop: Box::new(Never),
             max_tokens: self.steps + 1,
             alternatives: 0,
+            // What guesses save depends on the task: the rows `step` and `session` show it.
             drafts: Vec::new(),
         };
         let started = Instant::now();
