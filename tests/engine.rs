@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use vigor::engine::{
     Client, Engine, EngineError, EngineOptions, Finish, Generate, Generated, Guidance, Guide, RngKey,
-    Sampler, Sampling, Sequence, StopRule,
+    Sampler, Sampling, Sequence, StopRule, Usage,
 };
 use vigor::model::{LanguageModel, LogitRows, Span};
 
@@ -19,14 +19,16 @@ const VOCAB: usize = 16;
 
 /// Keeps tokens where a real model keeps keys and values.
 struct Toy {
-    pages: Vec<[u32; PAGE]>,
+    /// The tokens of all pages, one page after another.
+    slots: Vec<u32>,
+    page_len: usize,
     context: usize,
     delay: Duration,
 }
 
 impl Toy {
     fn new(pages: usize) -> Self {
-        Self { pages: vec![[u32::MAX; PAGE]; pages], context: 4096, delay: Duration::ZERO }
+        Self { slots: vec![u32::MAX; pages * PAGE], page_len: PAGE, context: 4096, delay: Duration::ZERO }
     }
 }
 
@@ -46,28 +48,30 @@ impl LanguageModel for Toy {
         self.context
     }
     fn page_len(&self) -> usize {
-        PAGE
+        self.page_len
     }
     fn pages(&self) -> usize {
-        self.pages.len()
+        self.slots.len() / self.page_len
     }
     fn copy_page(&mut self, from: u32, to: u32) {
-        self.pages[to as usize] = self.pages[from as usize];
+        let (from, to) = (from as usize * self.page_len, to as usize * self.page_len);
+        self.slots.copy_within(from..from + self.page_len, to);
     }
     fn forward(&mut self, spans: &[Span<'_>], logits: &mut Vec<f32>) {
         std::thread::sleep(self.delay);
         for span in spans {
             for (i, &token) in span.tokens.iter().enumerate() {
                 let position = span.start + i;
-                self.pages[span.pages[position / PAGE] as usize][position % PAGE] = token;
+                let page_len = self.page_len;
+                let slot = |p: usize| span.pages[p / page_len] as usize * page_len + p % page_len;
+                self.slots[slot(position)] = token;
                 let wanted = match span.logits {
                     LogitRows::None => false,
                     LogitRows::Last => i + 1 == span.tokens.len(),
                     LogitRows::All => true,
                 };
                 if wanted {
-                    let history = (0..=position).map(|p| self.pages[span.pages[p / PAGE] as usize][p % PAGE]);
-                    logits.extend(toy_logits(history));
+                    logits.extend(toy_logits((0..=position).map(|p| self.slots[slot(p)])));
                 }
             }
         }
@@ -263,6 +267,13 @@ fn scores_are_the_log_probabilities_of_generation() {
     let branch = generate(&client, &trunk, request(1, 20, Sampler::Temperature, 1.0)).remove(0);
     let scores = client.score(&trunk, &branch.tokens).expect("scores");
     assert_eq!(scores, branch.logprobs);
+    // However many rows a pass takes.
+    let long: Vec<u32> = (0..700).map(|i| i * i % VOCAB as u32).collect();
+    let whole = client.score(&trunk, &long).expect("scores");
+    let small = start_with(Toy::new(256), 17);
+    let trunk_there = small.client().sequence(&[3, 1, 4, 1, 5]).expect("sequence");
+    assert_eq!(small.client().score(&trunk_there, &long).expect("scores"), whole);
+    assert_eq!(whole.len(), 700);
     // Asking for alternatives changes nothing else, and the leading one is the most probable.
     let mut ask = request(1, 20, Sampler::Temperature, 1.0);
     ask.alternatives = 3;
@@ -360,6 +371,7 @@ fn guidance_at_its_two_ends() {
             stop: Box::new(Never),
             max_tokens: 9,
             alternatives: 2,
+            drafts: Vec::new(),
         };
         let (generated, grown, _) = client.guide(p, q, ask).expect("guided");
         assert_eq!(generated.tokens, greedy_truth(truth, 9));
@@ -419,4 +431,199 @@ fn an_interrupt_ends_a_long_request() {
         assert!(matches!(error, EngineError::Interrupted), "{error}");
     });
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+/// Ends with this token.
+struct EndsWith(u32);
+
+impl StopRule for EndsWith {
+    fn check(&self, generated: &[u32]) -> Option<Finish> {
+        (generated.last() == Some(&self.0)).then_some(Finish::Lines)
+    }
+}
+
+/// A guided continuation of two prompts, and what is asked for.
+#[derive(Debug, Clone)]
+struct Guided {
+    shared: Vec<u32>,
+    plain: Vec<u32>,
+    conditional: Vec<u32>,
+    gamma: f32,
+    temperature: f32,
+    stop: u32,
+    max_tokens: usize,
+}
+
+fn tokens(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(0..VOCAB as u32, len)
+}
+
+fn guided() -> impl Strategy<Value = Guided> {
+    let gamma = prop::sample::select(vec![0.0, 0.5, 1.0, 3.0]);
+    let temperature = prop::sample::select(vec![0.0, 0.7, 1.3]);
+    (tokens(1..30), tokens(0..9), tokens(0..300), gamma, temperature, 0..20u32, 1..40usize).prop_map(
+        |(shared, plain, conditional, gamma, temperature, stop, max_tokens)| Guided {
+            shared,
+            plain,
+            conditional,
+            gamma,
+            temperature,
+            stop,
+            max_tokens,
+        },
+    )
+}
+
+/// Everything that a guided continuation says, log-probabilities by their bits.
+type Said = (Vec<u32>, Vec<u32>, Vec<Vec<(u32, u32, Option<u32>)>>, Finish);
+
+/// How both sequences and their common parent go on.
+type After = [Result<Vec<u32>, String>; 3];
+
+/// Guides, and returns what it said, how both sequences and their common parent go on, and what it cost.
+fn guide(client: &Client, ask: &Guided, drafts: Vec<Vec<u32>>) -> Result<(Said, After, Usage), EngineError> {
+    let trunk = client.sequence(&ask.shared)?;
+    let mut plain = trunk.fork(trunk.len());
+    let mut conditional = trunk.fork(trunk.len());
+    plain.append(&ask.plain)?;
+    // Now and then a stream says already what follows, as a trunk does that was sampled from.
+    if ask.stop.is_multiple_of(2) {
+        client.generate(&plain, request(1, 1, Sampler::Temperature, 0.0))?;
+    }
+    conditional.append(&ask.conditional)?;
+    let how = Guide {
+        guidance: Guidance { gamma: ask.gamma, epsilon: 1e-8 },
+        sampling: Sampling { temperature: ask.temperature, top_p: 1.0, top_k: 0 },
+        key: RngKey::new(11),
+        stop: Box::new(EndsWith(ask.stop)),
+        max_tokens: ask.max_tokens,
+        alternatives: 3,
+        drafts,
+    };
+    let (line, conditional, usage) = client.guide(plain, conditional, how)?;
+    let alternatives = line
+        .alternatives
+        .iter()
+        .map(|top| top.iter().map(|&(token, p, q)| (token, p.to_bits(), q.map(f32::to_bits))).collect());
+    let logprobs = line.logprobs.iter().map(|l| l.to_bits()).collect();
+    let said = (line.tokens, logprobs, alternatives.collect(), line.finish);
+    let after = [&line.sequence, &conditional, &trunk].map(|sequence| {
+        let next = client.generate(sequence, request(1, 2, Sampler::Temperature, 0.0));
+        next.map(|(mut next, _)| next.remove(0).tokens).map_err(|e| e.to_string())
+    });
+    Ok((said, after, usage))
+}
+
+fn start_with(toy: Toy, max_batch_rows: usize) -> Engine {
+    let options = EngineOptions { threads: 1, max_batch_rows, ..EngineOptions::default() };
+    Engine::start(Box::new(toy), options)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    /// Drafts, right and wrong ones, change no bit of a guided continuation nor of the sequences that it leaves,
+    /// whatever the page, the pass, the room in the context; and never cost a pass more for the tokens they had right.
+    #[test]
+    fn drafts_change_nothing_but_the_number_of_passes(
+        ask in guided(),
+        wrong in prop::collection::vec(tokens(0..30), 0..3),
+        right in prop::collection::vec((0..40usize, tokens(0..4)), 0..4),
+        page in 1..9usize,
+        rows in prop::sample::select(vec![3, 20, 512]),
+        spare in prop::sample::select(vec![0, 1, 5, 1000]),
+    ) {
+        let longest = ask.shared.len() + ask.plain.len().max(ask.conditional.len());
+        let toy = || Toy { context: longest + spare, page_len: page, ..Toy::new(2048) };
+        let engine = start_with(toy(), rows);
+        let (truth, after, alone) = guide(&engine.client(), &ask, Vec::new()).expect("guided");
+        prop_assert_eq!((alone.drafted_tokens, alone.accepted_tokens), (0, 0));
+        // Drafts that begin as the continuation does, and then go their own way.
+        let mut drafts = wrong;
+        drafts.extend(right.into_iter().map(|(len, tail)| [&truth.0[..len.min(truth.0.len())], &tail].concat()));
+        for (drafts, engine) in [(drafts.clone(), engine), (drafts, start_with(toy(), rows))] {
+            let client = engine.client();
+            let (said, grown, usage) = guide(&client, &ask, drafts).expect("guided");
+            prop_assert_eq!(&said, &truth);
+            prop_assert_eq!(&grown, &after);
+            prop_assert_eq!(usage.prefill_tokens, alone.prefill_tokens);
+            prop_assert_eq!(usage.generated_tokens, alone.generated_tokens);
+            prop_assert!(usage.accepted_tokens <= usage.drafted_tokens);
+            // A guess may push the last prompt token into one more chunk.
+            prop_assert!(usage.forward_passes + usage.accepted_tokens <= alone.forward_passes + 1);
+            prop_assert_eq!(pages_in_use(&client), 0);
+        }
+    }
+}
+
+/// A draft that is the continuation takes one pass for 9 tokens; one that goes wrong is replaced by one that did not.
+#[test]
+fn drafts_save_passes() {
+    let engine = start(2048);
+    let client = engine.client();
+    let ask = Guided {
+        shared: vec![1, 2, 3],
+        plain: Vec::new(),
+        conditional: vec![7; 20],
+        gamma: 1.0,
+        temperature: 0.0,
+        stop: VOCAB as u32,
+        max_tokens: 19,
+    };
+    let (truth, _, usage) = guide(&client, &ask, Vec::new()).expect("guided");
+    assert_eq!(usage.forward_passes, 19);
+    let (_, _, usage) = guide(&client, &ask, vec![truth.0.clone()]).expect("guided");
+    // 8 guessed and one more; 8 and one more; the last one alone.
+    assert_eq!((usage.forward_passes, usage.drafted_tokens, usage.accepted_tokens), (3, 16, 16));
+    let mut early = truth.0[..4].to_vec();
+    early.push((truth.0[4] + 1) % VOCAB as u32);
+    let (_, _, usage) = guide(&client, &ask, vec![early, truth.0]).expect("guided");
+    // Ends at the wrong token, then: 8 and one more; the last 5.
+    assert_eq!((usage.forward_passes, usage.drafted_tokens, usage.accepted_tokens), (3, 17, 16));
+}
+
+/// Pages that only a guess needs are no reason to fail, and where the guess had to go is not seen in the costs.
+#[test]
+fn guesses_give_way_when_pages_run_out() {
+    let ask = Guided {
+        shared: vec![1, 2, 3, 4],
+        plain: Vec::new(),
+        conditional: Vec::new(),
+        gamma: 1.0,
+        temperature: 0.0,
+        stop: VOCAB as u32,
+        max_tokens: 6,
+    };
+    let pages = |pages: usize, drafts: Vec<Vec<u32>>| {
+        let engine = start(pages);
+        let mut ask = ask.clone();
+        let short = guide(&engine.client(), &ask, drafts.clone());
+        ask.max_tokens = 20;
+        let long = guide(&engine.client(), &ask, drafts);
+        (short, long)
+    };
+    let (short, long) = pages(512, Vec::new());
+    let (short, long) = (short.expect("enough pages"), long.expect("enough pages"));
+    let mut draft = long.0.0.clone();
+    draft.truncate(18);
+    let plenty = pages(512, vec![draft.clone()]);
+    let mut failed = 0;
+    for n in 3..20 {
+        let (a, b) = (pages(n, Vec::new()), pages(n, vec![draft.clone()]));
+        for (without, with, plenty, truth) in [(a.0, b.0, &plenty.0, &short), (a.1, b.1, &plenty.1, &long)] {
+            match (without, with) {
+                (Ok(without), Ok(with)) => {
+                    assert_eq!((&with.0, &without.0), (&truth.0, &truth.0));
+                    assert_eq!(with.1, without.1);
+                    assert_eq!(with.2, plenty.as_ref().expect("enough pages").2, "{n} pages");
+                }
+                (Err(without), Err(with)) => {
+                    failed += 1;
+                    assert_eq!(without.to_string(), with.to_string());
+                }
+                (without, with) => panic!("{n} pages: {without:?} and with drafts {with:?}"),
+            }
+        }
+    }
+    assert!(failed > 0, "there were always enough pages");
 }

@@ -110,6 +110,8 @@ impl Solver for Scripted {
                 committed_tokens: 10,
                 prefill_tokens: 20,
                 forward_passes: 30,
+                drafted_tokens: 0,
+                accepted_tokens: 0,
                 executions: 4,
                 end: EndReason::Fence,
             },

@@ -141,6 +141,8 @@ fn outcome(job: &SessionJob) -> SessionOutcome {
             committed_tokens: 3,
             prefill_tokens: 9,
             forward_passes: 4,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
             executions: 2,
             end: EndReason::EndOfText,
         },

@@ -186,6 +186,36 @@ fn gamma_one_decodes_the_conditional_prompt() {
     assert!(guided > 0, "no line was guided");
 }
 
+/// Guessing tokens ahead saves forward passes and changes nothing else of a session: not its trace, not its result.
+#[test]
+fn speculation_changes_only_the_number_of_passes() {
+    let tasks = tasks(&["HumanEval/3", "HumanEval/53"]);
+    for (task, gamma, sample_line) in
+        [(&tasks[1], 1.0, false), (&tasks[0], 3.0, false), (&tasks[1], 1.5, true)]
+    {
+        let solved = |speculate: bool| {
+            let MethodConfig::EgCfg(config) = eg_cfg(gamma) else { unreachable!("it is eg-cfg") };
+            let method = MethodConfig::EgCfg(EgCfgConfig { speculate, sample_line, ..config });
+            let mut outcome = solve(shared(), task, &method, 60);
+            let Some(Event::Start(start)) = outcome.events.first_mut() else { panic!("no start") };
+            start.policy["method"].as_object_mut().expect("an object").remove("speculate").expect("recorded");
+            outcome
+        };
+        let (with, without) = (solved(true), solved(false));
+        let bytes = |events: &[Event]| serde_json::to_string(events).expect("JSON");
+        assert_eq!(bytes(&with.events), bytes(&without.events), "{} γ={gamma}", task.id);
+        assert_eq!((&with.program, &with.score), (&without.program, &without.score));
+        let (on, off) = (with.counts.engine, without.counts.engine);
+        assert_eq!((on.prefill_tokens, on.generated_tokens), (off.prefill_tokens, off.generated_tokens));
+        assert_eq!((off.drafted_tokens, off.accepted_tokens), (0, 0));
+        assert!(0 < on.accepted_tokens && on.accepted_tokens < on.drafted_tokens, "{on:?}");
+        // Each accepted token saves a pass; a guess may push the end of a prompt into one more chunk.
+        let lines = with.counts.steps;
+        let saved = on.forward_passes + on.accepted_tokens;
+        assert!((off.forward_passes..=off.forward_passes + lines).contains(&saved), "{on:?} {off:?}");
+    }
+}
+
 /// One session alone on one thread, and all at once on two: the same events and results, byte for byte.
 #[test]
 fn threads_and_company_change_nothing() {

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::EngineError;
 use super::client::{EngineOptions, Message, Sequence, Stats};
-use super::job::{GenerateJob, GuideJob, Job, PREFILL_CHUNK, ScoreJob};
-use super::sequence::{SequenceId, Store};
+use super::job::{GenerateJob, GuideJob, Job, MAX_DRAFT, PREFILL_CHUNK, Rows, ScoreJob, Wait};
+use super::sequence::{SequenceId, State, Store};
 use crate::model::cpu::ops::log_softmax;
 use crate::model::{LanguageModel, LogitRows, Span};
 
@@ -41,10 +41,17 @@ struct Part {
     id: SequenceId,
     job: usize,
     count: usize,
-    /// Ends the pending tokens, so the last row says what follows.
-    last: bool,
-    scores: bool,
+    /// How many of the last rows are wanted.
+    wanted: usize,
+    /// They stay with the sequence rather than go to the job.
+    stays: bool,
 }
+
+/// Pending tokens of a sequence that is decoding: the last token, and what is guessed to follow.
+const DECODING_ROWS: usize = 1 + MAX_DRAFT;
+
+/// Rows that jobs take in one pass, all together: each is as long as the vocabulary.
+const TAKEN_ROWS: usize = 256;
 
 impl Scheduler {
     fn serve(&mut self, receiver: &Receiver<Message>, stats: &Stats) {
@@ -96,7 +103,7 @@ impl Scheduler {
                 store.fork(parent, id, split);
                 store.append(id, &parent_tokens[split..]);
                 store.append(id, &tokens);
-                self.jobs.push(Box::new(ScoreJob::new(id, tokens.len(), reply)));
+                self.jobs.push(Box::new(ScoreJob::new(id, split, tokens, reply)));
             }
             Message::Shutdown => {}
         }
@@ -117,7 +124,7 @@ impl Scheduler {
         let mut index = 0;
         while index < self.jobs.len() {
             let waits = self.jobs[index].waits_for();
-            let ready = waits.iter().all(|&id| self.store.get(id).pending() == 0);
+            let ready = waits.iter().all(|wait| self.store.get(wait.id).pending() == 0);
             if ready {
                 let progress = self.jobs[index].step(&mut self.store);
                 stats.generated_tokens.fetch_add(progress.new_tokens as u64, Relaxed);
@@ -130,82 +137,100 @@ impl Scheduler {
         }
     }
 
-    /// Chooses the parts of the next pass: sequences that lack one token first, so that decoding sessions do not
-    /// wait for others' prompts, then prompts in pieces. A request that finds no page for its part fails.
+    /// Chooses the parts of the next pass. When pages run out, guesses are the first to go; then the request that
+    /// found none fails.
     fn plan(&mut self) -> Vec<Part> {
+        loop {
+            let (job, error) = match self.try_plan() {
+                Ok(parts) => return parts,
+                Err(failed) => failed,
+            };
+            let store = &mut self.store;
+            if !self.jobs.iter_mut().any(|job| job.retract(store)) {
+                self.jobs.remove(job).fail(store, error);
+            }
+        }
+    }
+
+    /// Requests that are decoding first, so that they do not wait for others' prompts, then prompts in pieces. An
+    /// error comes with the job that it is for.
+    fn try_plan(&mut self) -> Result<Vec<Part>, (usize, EngineError)> {
         let mut parts: Vec<Part> = Vec::new();
-        let mut failed: Vec<(usize, EngineError)> = Vec::new();
         let mut budget = self.options.max_batch_rows.max(1);
+        let mut taken = 0;
         for decoding in [true, false] {
             for (job, request) in self.jobs.iter().enumerate() {
-                for id in request.waits_for() {
-                    let pending = self.store.get(id).pending();
-                    if pending == 0 || (pending == 1) != decoding || failed.iter().any(|(j, _)| *j == job) {
-                        continue;
+                let waits = request.waits_for();
+                let pending = |wait: &Wait| self.store.get(wait.id).pending();
+                if waits.iter().all(|wait| pending(wait) <= DECODING_ROWS) != decoding {
+                    continue;
+                }
+                for Wait { id, rows } in waits {
+                    let state = self.store.get(id);
+                    let pending = state.pending();
+                    let mut count = pending.min(PREFILL_CHUNK).min(budget);
+                    let mut wanted = match rows {
+                        Rows::Last => usize::from(count == pending),
+                        Rows::From(position) => (state.computed + count).saturating_sub(position).min(count),
+                    };
+                    let stays = matches!(rows, Rows::Last);
+                    if !stays {
+                        let too_many = wanted.saturating_sub(TAKEN_ROWS - taken);
+                        (count, wanted) = (count - too_many, wanted - too_many);
+                        taken += wanted;
                     }
-                    let most = if request.scores() { 64 } else { PREFILL_CHUNK };
-                    let count = pending.min(most).min(budget);
                     if count == 0 {
                         continue;
                     }
-                    match self.store.make_room(id, count) {
-                        Ok(()) => {
-                            budget -= count;
-                            let last = count == pending;
-                            parts.push(Part { id, job, count, last, scores: request.scores() });
-                        }
-                        Err(error) => failed.push((job, error)),
-                    }
+                    self.store.make_room(id, count).map_err(|error| (job, error))?;
+                    budget -= count;
+                    parts.push(Part { id, job, count, wanted, stays });
                 }
             }
         }
-        // From the highest index on, so that the lower ones stay valid.
-        failed.sort_by_key(|(job, _)| std::cmp::Reverse(*job));
-        for (failed, error) in failed {
-            self.jobs.remove(failed).fail(&mut self.store, error);
-            parts.retain(|p| p.job != failed);
-            for part in &mut parts {
-                part.job -= usize::from(part.job > failed);
-            }
-        }
-        parts
+        Ok(parts)
     }
 
     fn pass(&mut self, parts: &[Part], stats: &Stats) {
         self.logits.clear();
         let (model, states) = self.store.split();
         let vocab = model.vocab();
-        let spans: Vec<Span<'_>> = parts
-            .iter()
-            .map(|part| {
-                let state = &states[&part.id];
-                let logits = match (part.scores, part.last) {
-                    (true, _) => LogitRows::All,
-                    (false, true) => LogitRows::Last,
-                    (false, false) => LogitRows::None,
-                };
-                let tokens = &state.tokens[state.computed..state.computed + part.count];
-                Span { tokens, start: state.computed, pages: &state.pages, logits }
-            })
-            .collect();
+        let spans: Vec<Span<'_>> = parts.iter().flat_map(|part| part.spans(&states[&part.id])).collect();
         model.forward(&spans, &mut self.logits);
         self.logits.par_chunks_mut(vocab).for_each(log_softmax);
 
         let mut rows = self.logits.chunks_exact(vocab);
         for part in parts {
+            let wanted: Vec<&[f32]> = rows.by_ref().take(part.wanted).collect();
             let mut logprobs = None;
-            if part.scores {
-                let state = self.store.get(part.id);
-                let next = &state.tokens[state.computed + 1..];
-                let rows: Vec<&[f32]> = rows.by_ref().take(part.count).collect();
-                let scores: Vec<f32> = rows.iter().zip(next).map(|(row, &t)| row[t as usize]).collect();
-                self.jobs[part.job].take_scores(&scores);
-            } else if part.last {
-                logprobs = rows.next().map(|row| Arc::new(row.to_vec()));
+            if part.stays {
+                logprobs = wanted.last().map(|row| Arc::new(row.to_vec()));
+            } else {
+                self.jobs[part.job].take_rows(part.id, &wanted);
             }
             self.store.advance(part.id, part.count, logprobs);
         }
         stats.forward_passes.fetch_add(1, Relaxed);
         stats.rows.fetch_add(parts.iter().map(|p| p.count as u64).sum(), Relaxed);
+    }
+}
+
+impl Part {
+    /// The part as the model takes it. Where some of the last rows are wanted, these are a span of their own.
+    fn spans<'a>(&self, state: &'a State) -> impl Iterator<Item = Span<'a>> {
+        let span = move |from: usize, until: usize, logits| Span {
+            tokens: &state.tokens[from..until],
+            start: from,
+            pages: &state.pages,
+            logits,
+        };
+        let (start, end) = (state.computed, state.computed + self.count);
+        let [first, second] = match self.wanted {
+            0 => [Some(span(start, end, LogitRows::None)), None],
+            1 => [Some(span(start, end, LogitRows::Last)), None],
+            n if n == self.count => [Some(span(start, end, LogitRows::All)), None],
+            n => [Some(span(start, end - n, LogitRows::None)), Some(span(end - n, end, LogitRows::All))],
+        };
+        first.into_iter().chain(second)
     }
 }

@@ -121,6 +121,21 @@ impl Store {
         }
     }
 
+    /// Takes a sequence back to its first `len` tokens and gives up the pages beyond them. Whether it was longer.
+    /// What a last, partial page holds after them is written over by what comes next, in a copy if it is shared.
+    pub fn truncate(&mut self, id: SequenceId, len: usize) -> bool {
+        let page_len = self.model.page_len();
+        let Some(state) = self.states.get_mut(&id).filter(|state| state.tokens.len() > len) else {
+            return false;
+        };
+        state.tokens.truncate(len);
+        state.computed = state.computed.min(len);
+        state.logprobs = None;
+        let kept = state.computed.div_ceil(page_len).min(state.pages.len());
+        state.pages.drain(kept..).for_each(|page| self.pool.release(page));
+        true
+    }
+
     /// Makes sure that a pass over the pending tokens will say what follows: recomputes the last one if needed.
     pub fn want_logprobs(&mut self, id: SequenceId) {
         if let Some(state) = self.states.get_mut(&id)

@@ -93,7 +93,8 @@ pub trait LanguageModel: Send {
     /// Copies a page (for a fork that shares only a part of it).
     fn copy_page(&mut self, from: u32, to: u32);
     /// One forward pass over several sequences at once. Appends the wanted rows of logits (f32, `vocab` each),
-    /// span by span, to `logits`. No row depends on what else is in the batch.
+    /// span by span, to `logits`. No row depends on what else is in the batch, but for an earlier part of its own
+    /// sequence: a span may go on where the span before it ends.
     fn forward(&mut self, spans: &[Span<'_>], logits: &mut Vec<f32>);
 }
 

@@ -33,6 +33,13 @@ pub struct ResultRow {
     pub prefill_tokens: usize,
     /// Forward passes that this session took part in; shared passes count once a session.
     pub forward_passes: usize,
+    /// Tokens that were guessed ahead under guidance, and those of them that the session then drew: each saved a
+    /// forward pass.
+    #[serde(default)]
+    pub drafted_tokens: usize,
+    /// See `drafted_tokens`.
+    #[serde(default)]
+    pub accepted_tokens: usize,
     /// Programs executed.
     pub executions: usize,
     /// Why the session ended.

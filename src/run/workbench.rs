@@ -222,6 +222,8 @@ pub fn record(outcome: Outcome) -> SessionOutcome {
         committed_tokens: counts.committed_tokens,
         prefill_tokens: counts.engine.prefill_tokens,
         forward_passes: counts.engine.forward_passes,
+        drafted_tokens: counts.engine.drafted_tokens,
+        accepted_tokens: counts.engine.accepted_tokens,
         executions: counts.executions,
         end,
     };

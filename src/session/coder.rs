@@ -67,7 +67,7 @@ pub trait Coder: Send + Sync {
     fn propose(&self, trunk: &Sequence, ask: &Ask<'_>) -> Result<(Vec<Proposal>, Usage), SessionError>;
 
     /// Continues a trunk in one way under guidance by a conditional sequence; returns that one too, grown by the
-    /// same tokens.
+    /// same tokens. `drafts` are continuations that may be the very one; they save forward passes.
     ///
     /// # Errors
     /// As [`Coder::propose`].
@@ -76,6 +76,7 @@ pub trait Coder: Send + Sync {
         plain: Sequence,
         conditional: Sequence,
         guidance: Guidance,
+        drafts: Vec<Vec<u32>>,
         ask: &Ask<'_>,
     ) -> Result<(Proposal, Sequence, Usage), SessionError>;
 }
@@ -131,6 +132,7 @@ impl Coder for EngineCoder {
         plain: Sequence,
         conditional: Sequence,
         guidance: Guidance,
+        drafts: Vec<Vec<u32>>,
         ask: &Ask<'_>,
     ) -> Result<(Proposal, Sequence, Usage), SessionError> {
         let request = Guide {
@@ -140,6 +142,7 @@ impl Coder for EngineCoder {
             stop: self.stop(ask),
             max_tokens: ask.max_tokens,
             alternatives: ask.alternatives,
+            drafts,
         };
         let (generated, conditional, usage) = self.client.guide(plain, conditional, request)?;
         Ok((self.proposal(ask, generated), conditional, usage))

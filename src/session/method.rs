@@ -186,6 +186,10 @@ pub struct EgCfgConfig {
     pub sample_line: bool,
     /// Softmax temperature of the guided line; used only with `sample_line`.
     pub line_temperature: f64,
+    /// Check the tokens of the candidates several at a time instead of decoding the guided line one by one. Fewer
+    /// forward passes, the same line.
+    #[serde(default = "yes")]
+    pub speculate: bool,
     /// Bounds on the signal.
     #[serde(flatten)]
     pub signal: SignalCaps,
@@ -214,9 +218,15 @@ impl Default for EgCfgConfig {
             epsilon: 1e-8,
             sample_line: false,
             line_temperature: 0.75,
+            speculate: true,
             signal: SignalCaps::default(),
         }
     }
+}
+
+/// What a trace or manifest means that was written before there was a choice.
+fn yes() -> bool {
+    true
 }
 
 /// Bounds on the signal: what is beyond them is cut, and the trace says so.

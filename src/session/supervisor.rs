@@ -213,10 +213,7 @@ impl Session<'_> {
     }
 
     fn add(&mut self, usage: Usage) {
-        let sum = &mut self.counts.engine;
-        sum.forward_passes += usage.forward_passes;
-        sum.prefill_tokens += usage.prefill_tokens;
-        sum.generated_tokens += usage.generated_tokens;
+        self.counts.engine += usage;
     }
 
     /// Appends tokens of a continuation of the trunk to the program.
@@ -438,7 +435,7 @@ impl Session<'_> {
             max_value_bytes: config.signal.max_value,
             ..TraceCaps::default()
         };
-        let Proposed { candidates, evaluations, .. } =
+        let Proposed { proposals, candidates, evaluations } =
             self.candidates(&config.sampling, Some(config.horizon), Some(caps))?;
         let started = Instant::now();
         let signal = self.signal(config, &candidates, &evaluations);
@@ -460,7 +457,11 @@ impl Session<'_> {
         let key = self.key().with(u64::MAX);
         let ask = Ask { alternatives: ALTERNATIVES, sampling, key, ..self.ask(Some(1)) };
         let plain = self.trunk.fork(self.trunk.len());
-        let (proposal, sequence, usage) = self.roles.coder.guide(plain, sequence, config.guidance(), &ask)?;
+        // The line is often that of a candidate, or begins so.
+        let drafts =
+            if config.speculate { proposals.into_iter().map(|p| p.tokens).collect() } else { Vec::new() };
+        let (proposal, sequence, usage) =
+            self.roles.coder.guide(plain, sequence, config.guidance(), drafts, &ask)?;
         self.add(usage);
         let prompt_tokens = tokens.len();
         tokens.extend_from_slice(&proposal.tokens);

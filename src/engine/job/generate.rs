@@ -4,7 +4,9 @@ use std::sync::mpsc::Sender;
 
 use rayon::prelude::*;
 
-use super::{Finish, Generated, Job, Lane, Limit, Progress, StopRule, Usage, alternatives, count_passes};
+use super::{
+    Finish, Generated, Job, Lane, Limit, Progress, Rows, StopRule, Usage, Wait, alternatives, count_passes,
+};
 use crate::engine::EngineError;
 use crate::engine::client::Sequence;
 use crate::engine::rng::RngKey;
@@ -56,7 +58,7 @@ impl GenerateJob {
         store.want_logprobs(trunk);
         let prefill_tokens = store.get(trunk).pending();
         let mut usage = Usage { prefill_tokens, ..Usage::default() };
-        count_passes(&mut usage, store, &[trunk]);
+        count_passes(&mut usage, store, &[Wait { id: trunk, rows: Rows::Last }]);
         let Generate { n, sampler, sampling, key, stop, max_tokens, alternatives } = request;
         let limit = Limit::new(stop, max_tokens, alternatives, store, &[trunk]);
         Self { n, sampler, sampling, key, limit, trunk, lanes: Vec::new(), usage, make_handle, reply }
@@ -183,11 +185,12 @@ fn gumbel_top(tempered: &[f32], lane: &Lane, n: usize) -> Vec<(u32, f64)> {
 }
 
 impl Job for GenerateJob {
-    fn waits_for(&self) -> Vec<SequenceId> {
+    fn waits_for(&self) -> Vec<Wait> {
+        let wait = |id| Wait { id, rows: Rows::Last };
         if self.lanes.is_empty() {
-            return vec![self.trunk];
+            return vec![wait(self.trunk)];
         }
-        self.lanes.iter().filter(|l| l.finish.is_none()).map(|l| l.id).collect()
+        self.lanes.iter().filter(|l| l.finish.is_none()).map(|l| wait(l.id)).collect()
     }
 
     fn step(&mut self, store: &mut Store) -> Progress {
@@ -206,7 +209,7 @@ impl Job for GenerateJob {
             Sampler::Beam | Sampler::StochasticBeam => self.beam(store),
         }
         let new_tokens = self.usage.generated_tokens - before;
-        let live: Vec<_> = self.waits_for();
+        let live = self.waits_for();
         if !live.is_empty() {
             count_passes(&mut self.usage, store, &live);
             return Progress { new_tokens, done: false };

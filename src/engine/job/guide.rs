@@ -1,13 +1,22 @@
 //! Continuing two sequences by the same tokens, drawn from the mix of what each says.
+//!
+//! Where drafts guess the next tokens, both streams read the guess in one pass, and its rows draw as many tokens as it
+//! had right, and one more. Each is drawn from the same row with the same key as without a guess, and the streams are
+//! taken back to what was drawn: so a guess changes how many passes there are, and nothing else.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use super::{Alternatives, Finish, Job, Lane, Limit, Progress, StopRule, Usage, alternatives, count_passes};
+use super::{
+    Alternatives, Finish, Job, Lane, Limit, Progress, Rows, StopRule, Usage, Wait, alternatives,
+    count_passes, draft,
+};
 use crate::engine::EngineError;
 use crate::engine::guidance::Guidance;
 use crate::engine::rng::RngKey;
 use crate::engine::sampler::{self, Sampling};
-use crate::engine::sequence::{SequenceId, Store};
+use crate::engine::sequence::{Logprobs, SequenceId, Store};
 
 /// Asks for one continuation under guidance.
 pub struct Guide {
@@ -23,6 +32,9 @@ pub struct Guide {
     pub max_tokens: usize,
     /// Leading alternatives to report a token.
     pub alternatives: usize,
+    /// Continuations that may be the very one to come. They save forward passes and change no result. Where none of
+    /// them goes on, the conditional sequence is searched for one. Empty: token by token.
+    pub drafts: Vec<Vec<u32>>,
 }
 
 /// Runs a [`Guide`]: both streams advance by the same tokens.
@@ -30,12 +42,24 @@ pub(in crate::engine) struct GuideJob {
     guidance: Guidance,
     sampling: Sampling,
     limit: Limit,
-    plain: SequenceId,
-    conditional: SequenceId,
+    drafts: Vec<Vec<u32>>,
+    /// The plain one, then the conditional one.
+    streams: [Stream; 2],
+    /// What is guessed to follow the tokens of the lane. The streams hold it too, unless it was retracted.
+    guess: VecDeque<u32>,
     lane: Lane,
     mixed: Vec<f32>,
     usage: Usage,
     reply: Sender<Result<(GuidedLine, Usage), EngineError>>,
+}
+
+/// One of the two sequences.
+struct Stream {
+    id: SequenceId,
+    /// Its length before the first new token.
+    base: usize,
+    /// What it says of the next token, and of those after the guessed ones.
+    rows: Vec<Logprobs>,
 }
 
 /// What a guided continuation returns; the client adds the handle.
@@ -55,44 +79,102 @@ impl GuideJob {
         store: &mut Store,
         reply: Sender<Result<(GuidedLine, Usage), EngineError>>,
     ) -> Self {
-        let mut usage = Usage::default();
-        for id in [plain, conditional] {
-            store.want_logprobs(id);
-            usage.prefill_tokens += store.get(id).pending();
-        }
-        count_passes(&mut usage, store, &[plain, conditional]);
-        let Guide { guidance, sampling, key, stop, max_tokens, alternatives } = request;
+        let Guide { guidance, sampling, key, stop, max_tokens, alternatives, drafts } = request;
         let limit = Limit::new(stop, max_tokens, alternatives, store, &[plain, conditional]);
+        let mut usage = Usage::default();
+        let streams = [plain, conditional].map(|id| {
+            store.want_logprobs(id);
+            let state = store.get(id);
+            usage.prefill_tokens += state.pending();
+            Stream { id, base: state.tokens.len(), rows: state.logprobs.iter().cloned().collect() }
+        });
         let lane = Lane::new(plain, key.with(0));
-        Self { guidance, sampling, limit, plain, conditional, lane, mixed: Vec::new(), usage, reply }
+        let (guess, mixed) = (VecDeque::new(), Vec::new());
+        let mut job = Self { guidance, sampling, limit, drafts, streams, guess, lane, mixed, usage, reply };
+        job.guess_on(store);
+        job
+    }
+
+    /// Draws tokens from the rows that are there, as far as the guess was right. Whether the guess still stands.
+    fn draw(&mut self) -> bool {
+        let [plain, conditional] = self.streams.each_mut().map(|stream| std::mem::take(&mut stream.rows));
+        for (p, q) in plain.iter().zip(&conditional) {
+            self.guidance.mix(p, q, &mut self.mixed);
+            let key = self.lane.key.with(self.lane.tokens.len() as u64);
+            let token = sampler::draw(&self.mixed, self.sampling, key);
+            let top = alternatives(&self.mixed, self.limit.alternatives, token, p, Some(q));
+            self.lane.push(token, p[token as usize], top, &self.limit);
+            if self.lane.finish.is_some() || self.guess.pop_front() != Some(token) {
+                return false;
+            }
+            self.usage.accepted_tokens += 1;
+        }
+        true
+    }
+
+    /// Makes a new guess, and counts the pass that will check it.
+    fn guess_on(&mut self, store: &mut Store) {
+        // The row after the last guessed token draws one more.
+        let room = self.limit.tokens.saturating_sub(self.lane.tokens.len() + 1);
+        if !self.drafts.is_empty() {
+            let [_, conditional] = &self.streams;
+            let text = &store.get(conditional.id).tokens;
+            self.guess = draft::guess(&self.drafts, text, conditional.base, room, &*self.limit.stop).into();
+        }
+        self.usage.drafted_tokens += self.guess.len();
+        self.append(store, &[]);
+        let waits = self.waits_for();
+        count_passes(&mut self.usage, store, &waits);
+    }
+
+    /// Appends a drawn token and the guess after it to both streams.
+    fn append(&mut self, store: &mut Store, drawn: &[u32]) {
+        for stream in &self.streams {
+            store.append(stream.id, drawn);
+            store.append(stream.id, self.guess.make_contiguous());
+        }
     }
 }
 
 impl Job for GuideJob {
-    fn waits_for(&self) -> Vec<SequenceId> {
-        vec![self.plain, self.conditional]
+    fn waits_for(&self) -> Vec<Wait> {
+        // The row of the last drawn token is the first that is wanted.
+        let drawn = self.lane.tokens.len();
+        let from = |stream: &Stream| stream.base + drawn + stream.rows.len() - 1;
+        self.streams.iter().map(|stream| Wait { id: stream.id, rows: Rows::From(from(stream)) }).collect()
+    }
+
+    fn take_rows(&mut self, id: SequenceId, rows: &[&[f32]]) {
+        let stream = self.streams.iter_mut().find(|stream| stream.id == id);
+        let stream = stream.expect("rows come for the sequences that the job waits for");
+        stream.rows.extend(rows.iter().map(|row| Arc::new(row.to_vec())));
     }
 
     fn step(&mut self, store: &mut Store) -> Progress {
-        let (Some(p), Some(q)) =
-            (store.get(self.plain).logprobs.clone(), store.get(self.conditional).logprobs.clone())
-        else {
-            return Progress { new_tokens: 0, done: false };
-        };
-        self.guidance.mix(&p, &q, &mut self.mixed);
-        let key = self.lane.key.with(self.lane.tokens.len() as u64);
-        let token = sampler::draw(&self.mixed, self.sampling, key);
-        let top = alternatives(&self.mixed, self.limit.alternatives, token, &p, Some(&q));
-        self.lane.push(token, p[token as usize], top, &self.limit);
-        self.usage.generated_tokens += 1;
-        store.append(self.plain, &[token]);
-        store.append(self.conditional, &[token]);
+        let before = self.lane.tokens.len();
+        let guess_stands = self.draw();
+        let drawn = self.lane.tokens.len();
+        let new_tokens = drawn - before;
+        self.usage.generated_tokens += new_tokens;
+        // Back to the drawn tokens, the last of which is not computed, as if none had been guessed.
+        for stream in &self.streams {
+            store.truncate(stream.id, stream.base + drawn - 1);
+        }
+        let last = self.lane.tokens[drawn - 1];
         let Some(finish) = self.lane.finish else {
-            count_passes(&mut self.usage, store, &[self.plain, self.conditional]);
-            return Progress { new_tokens: 1, done: false };
+            if guess_stands {
+                // It was retracted, and its pass is counted.
+                self.append(store, &[last]);
+            } else {
+                self.guess.clear();
+                self.append(store, &[last]);
+                self.guess_on(store);
+            }
+            return Progress { new_tokens, done: false };
         };
-        let (id, key) = (self.lane.id, self.lane.key);
-        let lane = std::mem::replace(&mut self.lane, Lane::new(id, key));
+        self.guess.clear();
+        self.append(store, &[last]);
+        let lane = std::mem::replace(&mut self.lane, Lane::new(self.streams[0].id, RngKey::new(0)));
         let _ = self.reply.send(Ok((
             GuidedLine {
                 tokens: lane.tokens,
@@ -102,7 +184,17 @@ impl Job for GuideJob {
             },
             self.usage,
         )));
-        Progress { new_tokens: 1, done: true }
+        Progress { new_tokens, done: true }
+    }
+
+    fn retract(&mut self, store: &mut Store) -> bool {
+        let drawn = self.lane.tokens.len();
+        let mut any = false;
+        for stream in &mut self.streams {
+            any |= store.truncate(stream.id, stream.base + drawn);
+            stream.rows.truncate(1);
+        }
+        any
     }
 
     fn fail(&mut self, _store: &mut Store, error: EngineError) {

@@ -1,6 +1,7 @@
 //! Requests as small state machines: each says which sequences it waits for, and takes a step when all of
 //! them know what follows.
 
+mod draft;
 mod generate;
 mod guide;
 mod score;
@@ -11,6 +12,7 @@ use super::rng::RngKey;
 use super::sampler;
 use super::sequence::{SequenceId, Store};
 
+pub(super) use draft::MAX_DRAFT;
 pub use generate::Generate;
 pub(super) use generate::GenerateJob;
 pub use guide::Guide;
@@ -48,6 +50,20 @@ pub struct Usage {
     pub prefill_tokens: usize,
     /// New tokens, over all continuations.
     pub generated_tokens: usize,
+    /// Tokens that were guessed ahead and read in the same pass as the token before them.
+    pub drafted_tokens: usize,
+    /// Those of them that were then drawn: each saved a forward pass.
+    pub accepted_tokens: usize,
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.forward_passes += other.forward_passes;
+        self.prefill_tokens += other.prefill_tokens;
+        self.generated_tokens += other.generated_tokens;
+        self.drafted_tokens += other.drafted_tokens;
+        self.accepted_tokens += other.accepted_tokens;
+    }
 }
 
 /// One continuation.
@@ -76,25 +92,43 @@ pub(super) struct Progress {
     pub done: bool,
 }
 
+/// A sequence whose pending tokens must be computed before a request can go on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    /// The sequence.
+    pub id: SequenceId,
+    /// What of them the request needs to know.
+    pub rows: Rows,
+}
+
+/// The rows of log-probabilities that a request needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rows {
+    /// What follows the last token. It stays with the sequence.
+    Last,
+    /// What follows each token from this position on. The request takes them.
+    From(usize),
+}
+
 /// A request in the engine.
 pub(super) trait Job {
-    /// Sequences whose pending tokens must be computed before the next step.
-    fn waits_for(&self) -> Vec<SequenceId>;
-    /// Sequences all of whose pending rows must be scored, not only the last.
-    fn scores(&self) -> bool {
-        false
-    }
-    /// The scores of the pending tokens of a scoring job, chunk by chunk.
-    fn take_scores(&mut self, _scores: &[f32]) {}
+    /// What must be computed before the next step.
+    fn waits_for(&self) -> Vec<Wait>;
+    /// Takes the rows asked for by [`Rows::From`], in order, pass by pass.
+    fn take_rows(&mut self, _id: SequenceId, _rows: &[&[f32]]) {}
     /// All sequences know what follows: goes further.
     fn step(&mut self, store: &mut Store) -> Progress;
+    /// Takes back what was appended to sequences on a guess, as pages ran out. Whether there was any.
+    fn retract(&mut self, _store: &mut Store) -> bool {
+        false
+    }
     /// Ends the job with an error.
     fn fail(&mut self, store: &mut Store, error: EngineError);
 }
 
 /// Counts what the coming pass reads, as if this request ran alone.
-fn count_passes(usage: &mut Usage, store: &Store, lanes: &[SequenceId]) {
-    let longest = lanes.iter().map(|&id| store.get(id).pending()).max().unwrap_or(0);
+fn count_passes(usage: &mut Usage, store: &Store, waits: &[Wait]) {
+    let longest = waits.iter().map(|wait| store.get(wait.id).pending()).max().unwrap_or(0);
     usage.forward_passes += longest.div_ceil(PREFILL_CHUNK);
 }
 
