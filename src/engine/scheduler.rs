@@ -22,7 +22,8 @@ pub(super) fn run(
 ) {
     // The loop itself runs on one of the pool's threads, so a parallel loop starts without a hand-over.
     let threads = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build();
-    let mut scheduler = Scheduler { store: Store::new(model), jobs: Vec::new(), options, logits: Vec::new() };
+    let store = Store::new(model, options.prefix_cache);
+    let mut scheduler = Scheduler { store, jobs: Vec::new(), options, logits: Vec::new() };
     match threads {
         Ok(pool) => pool.install(move || scheduler.serve(&receiver, stats)),
         Err(_) => scheduler.serve(&receiver, stats),
@@ -77,6 +78,7 @@ impl Scheduler {
                 self.fail_all(&EngineError::Interrupted);
             }
             self.turn(stats);
+            stats.cached_tokens.store(self.store.cached_tokens(), Relaxed);
             stats.pages_in_use.store(self.store.pages_in_use(), Relaxed);
             stats.sequences.store(self.store.sequences(), Relaxed);
         }
@@ -102,6 +104,7 @@ impl Scheduler {
                 let (id, split) = (store.internal_id(), parent_tokens.len().saturating_sub(1));
                 store.fork(parent, id, split);
                 store.append(id, &parent_tokens[split..]);
+                store.find_prefix(id);
                 store.append(id, &tokens);
                 self.jobs.push(Box::new(ScoreJob::new(id, split, tokens, reply)));
             }
