@@ -731,3 +731,38 @@ fn a_changed_prompt_computes_only_what_changed() {
     assert_eq!(client.stats().rows.load(Ordering::SeqCst) - before, 30 + 1);
     assert_eq!(greedy(&client, &last, 1), greedy_truth(&prompt, 1));
 }
+
+/// A long prompt is read in smaller pieces beside those who decode, none of whom waits a pass for it; the costs do
+/// not tell.
+#[test]
+fn prompts_do_not_hold_up_decoding() {
+    let toy = Toy { delay: Duration::from_millis(1), ..Toy::new(2048) };
+    let spans = toy.spans.clone();
+    let engine = Engine::start(Box::new(toy), EngineOptions::default());
+    let client = engine.client();
+    let prompt: Vec<u32> = (0..1500).map(|i| i * i % VOCAB as u32).collect();
+    let tokens = 100;
+    std::thread::scope(|scope| {
+        let decoding = scope.spawn(|| {
+            let trunk = client.sequence(&[1, 2, 3]).expect("sequence");
+            assert_eq!(greedy(&client, &trunk, tokens), greedy_truth(&[1, 2, 3], tokens));
+        });
+        while spans.lock().expect("no panic").len() < 10 {
+            std::thread::yield_now();
+        }
+        let trunk = client.sequence(&prompt).expect("sequence");
+        let (generated, usage) =
+            client.generate(&trunk, request(1, 1, Sampler::Temperature, 0.0)).expect("generated");
+        assert_eq!(generated[0].tokens, greedy_truth(&prompt, 1));
+        assert_eq!(usage.forward_passes, 1500usize.div_ceil(256));
+        decoding.join().expect("no panic");
+    });
+    let spans = spans.lock().expect("no panic");
+    // One pass a token, whatever runs beside it, of at most 1 + 128 rows.
+    assert!(
+        spans[..tokens].iter().all(|pass| pass[0] <= 3 && pass.iter().sum::<usize>() <= 129),
+        "{spans:?}"
+    );
+    let beside = spans[..tokens].iter().filter(|pass| pass.len() > 1).count();
+    assert_eq!(beside, 1500usize.div_ceil(128));
+}

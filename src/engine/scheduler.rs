@@ -51,6 +51,10 @@ struct Part {
 /// Pending tokens of a sequence that is decoding: the last token, and what is guessed to follow.
 const DECODING_ROWS: usize = 1 + MAX_DRAFT;
 
+/// Rows of prompts in a pass that others wait for at their next tokens. Few enough that these do not stall, and many
+/// enough that the weights are read for something.
+const PREFILL_BESIDE_DECODING: usize = 128;
+
 /// Rows that jobs take in one pass, all together: each is as long as the vocabulary.
 const TAKEN_ROWS: usize = 256;
 
@@ -155,13 +159,16 @@ impl Scheduler {
         }
     }
 
-    /// Requests that are decoding first, so that they do not wait for others' prompts, then prompts in pieces. An
-    /// error comes with the job that it is for.
+    /// Requests that are decoding first, so that they do not wait for others' prompts, then prompts in pieces, smaller
+    /// ones beside decoding. An error comes with the job that it is for.
     fn try_plan(&mut self) -> Result<Vec<Part>, (usize, EngineError)> {
         let mut parts: Vec<Part> = Vec::new();
         let mut budget = self.options.max_batch_rows.max(1);
         let mut taken = 0;
         for decoding in [true, false] {
+            if !decoding && !parts.is_empty() {
+                budget = budget.min(PREFILL_BESIDE_DECODING);
+            }
             for (job, request) in self.jobs.iter().enumerate() {
                 let waits = request.waits_for();
                 let pending = |wait: &Wait| self.store.get(wait.id).pending();
