@@ -3,8 +3,8 @@
 //! A toy model stands in for a real one: its logits are a hash of the whole history, read back through the page
 //! table as attention would read it. A wrong page, a write to a shared page or a stale slot changes its logits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -24,11 +24,19 @@ struct Toy {
     page_len: usize,
     context: usize,
     delay: Duration,
+    /// Lengths of the spans of every pass.
+    spans: Arc<Mutex<Vec<Vec<usize>>>>,
 }
 
 impl Toy {
     fn new(pages: usize) -> Self {
-        Self { slots: vec![u32::MAX; pages * PAGE], page_len: PAGE, context: 4096, delay: Duration::ZERO }
+        Self {
+            slots: vec![u32::MAX; pages * PAGE],
+            page_len: PAGE,
+            context: 4096,
+            delay: Duration::ZERO,
+            spans: Arc::default(),
+        }
     }
 }
 
@@ -59,6 +67,7 @@ impl LanguageModel for Toy {
     }
     fn forward(&mut self, spans: &[Span<'_>], logits: &mut Vec<f32>) {
         std::thread::sleep(self.delay);
+        self.spans.lock().expect("no panic").push(spans.iter().map(|s| s.tokens.len()).collect());
         for span in spans {
             for (i, &token) in span.tokens.iter().enumerate() {
                 let position = span.start + i;
@@ -135,6 +144,7 @@ fn pages_in_use(client: &Client) -> usize {
 enum Action {
     Fork { from: usize, share: usize },
     Append { to: usize, tokens: Vec<u32> },
+    Anew { like: usize, share: usize },
     Sample { from: usize, n: usize },
     Check { which: usize },
     Drop { which: usize },
@@ -145,6 +155,7 @@ fn action() -> impl Strategy<Value = Action> {
         (0..8usize, 0..40usize).prop_map(|(from, share)| Action::Fork { from, share }),
         (0..8usize, prop::collection::vec(0..VOCAB as u32, 1..9))
             .prop_map(|(to, tokens)| Action::Append { to, tokens }),
+        (0..8usize, 0..40usize).prop_map(|(like, share)| Action::Anew { like, share }),
         (0..8usize, 1..4usize).prop_map(|(from, n)| Action::Sample { from, n }),
         (0..8usize).prop_map(|which| Action::Check { which }),
         (0..8usize).prop_map(|which| Action::Drop { which }),
@@ -154,11 +165,15 @@ fn action() -> impl Strategy<Value = Action> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Any history of forks, appends, samples and drops: every sequence continues as its own tokens say, no
-    /// child changes its parent, and in the end all pages are back.
+    /// Any history of forks, appends, samples and drops, and of new sequences that begin like old ones: every sequence
+    /// continues as its own tokens say, no child changes its parent, and in the end all pages are back.
     #[test]
-    fn forks_never_change_their_parents(actions in prop::collection::vec(action(), 1..40)) {
-        let engine = start(512);
+    fn forks_never_change_their_parents(
+        actions in prop::collection::vec(action(), 1..60),
+        prefix_cache in prop::sample::select(vec![0.0, 0.02, 1.0]),
+    ) {
+        let options = EngineOptions { threads: 1, prefix_cache, ..EngineOptions::default() };
+        let engine = Engine::start(Box::new(Toy::new(512)), options);
         let client = engine.client();
         let first = vec![1, 2, 3, 4, 5, 6];
         let mut all: Vec<(Sequence, Vec<u32>)> = vec![(client.sequence(&first).expect("sequence"), first)];
@@ -175,6 +190,11 @@ proptest! {
                     let at = pick(to);
                     all[at].0.append(&tokens).expect("known tokens");
                     all[at].1.extend(tokens);
+                }
+                Action::Anew { like, share } => {
+                    let tokens = &all[pick(like)].1;
+                    let tokens = tokens[..share.clamp(1, tokens.len())].to_vec();
+                    all.push((client.sequence(&tokens).expect("sequence"), tokens));
                 }
                 Action::Sample { from, n } => {
                     let (parent, tokens) = &all[pick(from)];
@@ -477,18 +497,17 @@ fn guided() -> impl Strategy<Value = Guided> {
 /// Everything that a guided continuation says, log-probabilities by their bits.
 type Said = (Vec<u32>, Vec<u32>, Vec<Vec<(u32, u32, Option<u32>)>>, Finish);
 
+/// How both sequences and their common parent go on.
+type After = [Result<Vec<u32>, String>; 3];
+
 /// Guides, and returns what it said, how both sequences and their common parent go on, and what it cost.
-fn guide(
-    client: &Client,
-    ask: &Guided,
-    drafts: Vec<Vec<u32>>,
-) -> Result<(Said, [Result<Vec<u32>, String>; 3], Usage), EngineError> {
+fn guide(client: &Client, ask: &Guided, drafts: Vec<Vec<u32>>) -> Result<(Said, After, Usage), EngineError> {
     let trunk = client.sequence(&ask.shared)?;
     let mut plain = trunk.fork(trunk.len());
     let mut conditional = trunk.fork(trunk.len());
     plain.append(&ask.plain)?;
     // Now and then a stream says already what follows, as a trunk does that was sampled from.
-    if ask.stop % 2 == 0 {
+    if ask.stop.is_multiple_of(2) {
         client.generate(&plain, request(1, 1, Sampler::Temperature, 0.0))?;
     }
     conditional.append(&ask.conditional)?;
@@ -538,6 +557,9 @@ proptest! {
         let toy = || Toy { context: longest + spare, page_len: page, ..Toy::new(2048) };
         let engine = start_with(toy(), rows);
         let (truth, after, alone) = guide(&engine.client(), &ask, Vec::new()).expect("guided");
+        // What is found in the prefix cache costs the same.
+        let again = guide(&engine.client(), &ask, Vec::new()).expect("guided");
+        prop_assert_eq!(&(&again.0, &again.1, again.2), &(&truth, &after, alone));
         prop_assert_eq!((alone.drafted_tokens, alone.accepted_tokens), (0, 0));
         // Drafts that begin as the continuation does, and then go their own way.
         let mut drafts = wrong;
@@ -627,4 +649,120 @@ fn guesses_give_way_when_pages_run_out() {
         }
     }
     assert!(failed > 0, "there were always enough pages");
+}
+
+/// What a sequence left behind serves the next one that begins alike, in full pages, and costs as much in name.
+#[test]
+fn a_prefix_is_found_again() {
+    let rows = |client: &Client| {
+        pages_in_use(client);
+        client.stats().rows.load(Ordering::SeqCst)
+    };
+    let cached = |client: &Client| client.stats().cached_tokens.load(Ordering::SeqCst);
+    let prompt: Vec<u32> = (0..300).map(|i| i * i % VOCAB as u32).collect();
+    for (prefix_cache, found) in [(0.0, [0, 0, 0, 0]), (0.5, [300, 200, 48, 296])] {
+        let options = EngineOptions { prefix_cache, ..EngineOptions::default() };
+        let engine = Engine::start(Box::new(Toy::new(512)), options);
+        let client = engine.client();
+        let ask = |sequence: Sequence, tokens: &[u32]| {
+            let before = (rows(&client), cached(&client));
+            let (generated, usage) =
+                client.generate(&sequence, request(1, 1, Sampler::Temperature, 0.0)).expect("generated");
+            assert_eq!(generated[0].tokens, greedy_truth(tokens, 1));
+            drop((generated, sequence));
+            // The probe that waits for the engine computes a row of its own.
+            (rows(&client) - before.0 - 1, (cached(&client) - before.1) as usize, usage)
+        };
+        let fresh = |tokens: &[u32]| client.sequence(tokens).expect("sequence");
+        let (computed, _, usage) = ask(fresh(&prompt), &prompt);
+        assert_eq!((computed, usage.prefill_tokens, usage.forward_passes), (300, 300, 2));
+        // Longer; shorter, ending within a page; the same, whose last token has to be read.
+        let longer = [&prompt[..], &[1, 2, 3]].concat();
+        let other = [&prompt[..202], &[9; 100]].concat();
+        let fork = fresh(&prompt).fork(250);
+        let mut fork_and_more = fork.fork(250);
+        fork_and_more.append(&prompt[250..]).expect("known tokens");
+        for (tokens, found) in [(&longer, found[0]), (&other, found[1]), (&prompt[..51].to_vec(), found[2])] {
+            let (computed, cached, usage) = ask(fresh(tokens), tokens);
+            assert_eq!((cached, computed as usize), (found, tokens.len() - found));
+            assert_eq!(
+                (usage.prefill_tokens, usage.forward_passes),
+                (tokens.len(), tokens.len().div_ceil(256))
+            );
+        }
+        // A fork that goes on as a known sequence did.
+        let (computed, cached, usage) = ask(fork_and_more, &prompt);
+        assert_eq!((cached, computed as usize, usage.prefill_tokens), (found[3], 300 - found[3], 300));
+    }
+}
+
+/// Kept pages are given up before anybody is refused one.
+#[test]
+fn kept_pages_give_way() {
+    let options = EngineOptions { prefix_cache: 1.0, ..EngineOptions::default() };
+    let engine = Engine::start(Box::new(Toy::new(10)), options);
+    let client = engine.client();
+    for first in 0..VOCAB as u32 {
+        let tokens: Vec<u32> = (0..34).map(|i| (first + i * first) % VOCAB as u32).collect();
+        let sequence = client.sequence(&tokens).expect("sequence");
+        assert_eq!(greedy(&client, &sequence, 2), greedy_truth(&tokens, 2));
+    }
+    assert_eq!(pages_in_use(&client), 0);
+}
+
+/// A prompt that differs from the last one from some token on shares what stands before, as the conditional
+/// prompts of a guided session do: no row of it is computed again, no full page of it stored again.
+#[test]
+fn a_changed_prompt_computes_only_what_changed() {
+    let options = EngineOptions { prefix_cache: 0.0, ..EngineOptions::default() };
+    let engine = Engine::start(Box::new(Toy::new(512)), options);
+    let client = engine.client();
+    let prompt: Vec<u32> = (0..101).map(|i| i * i % VOCAB as u32).collect();
+    let last = client.sequence(&prompt).expect("sequence");
+    greedy(&client, &last, 1);
+    let pages = pages_in_use(&client);
+    assert_eq!(pages, 101usize.div_ceil(PAGE));
+    let before = client.stats().rows.load(Ordering::SeqCst);
+    let mut next = last.fork(62);
+    next.append(&[3; 30]).expect("known tokens");
+    greedy(&client, &next, 1);
+    // 15 full pages are shared; the one that holds 2 shared tokens is a copy. One row is the probe's.
+    assert_eq!(pages_in_use(&client) - pages, 92usize.div_ceil(PAGE) - 15);
+    assert_eq!(client.stats().rows.load(Ordering::SeqCst) - before, 30 + 1);
+    assert_eq!(greedy(&client, &last, 1), greedy_truth(&prompt, 1));
+}
+
+/// A long prompt is read in smaller pieces beside those who decode, none of whom waits a pass for it; the costs do
+/// not tell.
+#[test]
+fn prompts_do_not_hold_up_decoding() {
+    let toy = Toy { delay: Duration::from_millis(1), ..Toy::new(2048) };
+    let spans = toy.spans.clone();
+    let engine = Engine::start(Box::new(toy), EngineOptions::default());
+    let client = engine.client();
+    let prompt: Vec<u32> = (0..1500).map(|i| i * i % VOCAB as u32).collect();
+    let tokens = 100;
+    std::thread::scope(|scope| {
+        let decoding = scope.spawn(|| {
+            let trunk = client.sequence(&[1, 2, 3]).expect("sequence");
+            assert_eq!(greedy(&client, &trunk, tokens), greedy_truth(&[1, 2, 3], tokens));
+        });
+        while spans.lock().expect("no panic").len() < 10 {
+            std::thread::yield_now();
+        }
+        let trunk = client.sequence(&prompt).expect("sequence");
+        let (generated, usage) =
+            client.generate(&trunk, request(1, 1, Sampler::Temperature, 0.0)).expect("generated");
+        assert_eq!(generated[0].tokens, greedy_truth(&prompt, 1));
+        assert_eq!(usage.forward_passes, 1500usize.div_ceil(256));
+        decoding.join().expect("no panic");
+    });
+    let spans = spans.lock().expect("no panic");
+    // One pass a token, whatever runs beside it, of at most 1 + 128 rows.
+    assert!(
+        spans[..tokens].iter().all(|pass| pass[0] <= 3 && pass.iter().sum::<usize>() <= 129),
+        "{spans:?}"
+    );
+    let beside = spans[..tokens].iter().filter(|pass| pass.len() > 1).count();
+    assert_eq!(beside, 1500usize.div_ceil(128));
 }

@@ -186,6 +186,36 @@ fn gamma_one_decodes_the_conditional_prompt() {
     assert!(guided > 0, "no line was guided");
 }
 
+/// The conditional prompt of a step costs what its signal changed: everything before is shared with the last one, or
+/// with the trunk.
+#[test]
+fn a_conditional_prompt_costs_what_changed() {
+    let task = &tasks(&["HumanEval/53"])[0];
+    let outcome = solve(shared(), task, &eg_cfg(3.0), 120);
+    let prompts = &shared().supervisor.prompts;
+    let common = |a: &[u32], b: &[u32]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let plain = prompts.plain(task).expect("a prompt").tokens;
+    // The prompt is read once; every later step reads the last committed token.
+    let mut expected = plain.len() + steps(&outcome).len() - 1;
+    let (mut committed, mut last, mut whole) = (Vec::new(), Vec::new(), 0);
+    for step in steps(&outcome) {
+        if let Some(signal) = &step.signal {
+            let mut tokens = prompts.conditional(task, &signal.text).expect("a prompt").tokens;
+            tokens.extend_from_slice(&committed);
+            whole += tokens.len();
+            // The last token of a sequence is not read before something is asked about what follows it.
+            let shared =
+                common(&last, &tokens).min(last.len().saturating_sub(1)).max(common(&plain, &tokens));
+            expected += (tokens.len() - shared).max(1);
+            tokens.extend(step.tokens.iter().map(|t| t.id));
+            last = tokens;
+        }
+        committed.extend_from_slice(&step.decision.tokens);
+    }
+    assert_eq!(outcome.counts.engine.prefill_tokens, expected);
+    assert!(whole > 0 && expected < whole, "{expected} of {whole}");
+}
+
 /// Guessing tokens ahead saves forward passes and changes nothing else of a session: not its trace, not its result.
 #[test]
 fn speculation_changes_only_the_number_of_passes() {

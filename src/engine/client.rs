@@ -55,6 +55,9 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Rows in one forward pass at most.
     pub max_batch_rows: usize,
+    /// Share of the pages that may keep prefixes of sequences that ended, for those that begin alike; they give way
+    /// when pages run out. 0: none.
+    pub prefix_cache: f64,
     /// Set to end all requests with [`EngineError::Interrupted`].
     pub interrupt: Arc<AtomicBool>,
 }
@@ -62,7 +65,7 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, max_batch_rows: 512, interrupt: Arc::default() }
+        Self { threads, max_batch_rows: 512, prefix_cache: 0.25, interrupt: Arc::default() }
     }
 }
 
@@ -75,6 +78,8 @@ pub struct Stats {
     pub rows: AtomicU64,
     /// New tokens so far.
     pub generated_tokens: AtomicU64,
+    /// Tokens that were not computed, as their keys and values were kept from a sequence that ended.
+    pub cached_tokens: AtomicU64,
     /// Pages in use, shared ones counted once.
     pub pages_in_use: AtomicUsize,
     /// Living sequences.

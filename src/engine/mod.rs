@@ -8,6 +8,7 @@ pub mod client;
 pub mod guidance;
 mod job;
 pub mod pages;
+mod prefix;
 pub mod rng;
 pub mod sampler;
 mod scheduler;

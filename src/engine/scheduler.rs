@@ -22,7 +22,8 @@ pub(super) fn run(
 ) {
     // The loop itself runs on one of the pool's threads, so a parallel loop starts without a hand-over.
     let threads = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build();
-    let mut scheduler = Scheduler { store: Store::new(model), jobs: Vec::new(), options, logits: Vec::new() };
+    let store = Store::new(model, options.prefix_cache);
+    let mut scheduler = Scheduler { store, jobs: Vec::new(), options, logits: Vec::new() };
     match threads {
         Ok(pool) => pool.install(move || scheduler.serve(&receiver, stats)),
         Err(_) => scheduler.serve(&receiver, stats),
@@ -49,6 +50,10 @@ struct Part {
 
 /// Pending tokens of a sequence that is decoding: the last token, and what is guessed to follow.
 const DECODING_ROWS: usize = 1 + MAX_DRAFT;
+
+/// Rows of prompts in a pass that others wait for at their next tokens. Few enough that these do not stall, and many
+/// enough that the weights are read for something.
+const PREFILL_BESIDE_DECODING: usize = 128;
 
 /// Rows that jobs take in one pass, all together: each is as long as the vocabulary.
 const TAKEN_ROWS: usize = 256;
@@ -77,6 +82,7 @@ impl Scheduler {
                 self.fail_all(&EngineError::Interrupted);
             }
             self.turn(stats);
+            stats.cached_tokens.store(self.store.cached_tokens(), Relaxed);
             stats.pages_in_use.store(self.store.pages_in_use(), Relaxed);
             stats.sequences.store(self.store.sequences(), Relaxed);
         }
@@ -102,6 +108,7 @@ impl Scheduler {
                 let (id, split) = (store.internal_id(), parent_tokens.len().saturating_sub(1));
                 store.fork(parent, id, split);
                 store.append(id, &parent_tokens[split..]);
+                store.find_prefix(id);
                 store.append(id, &tokens);
                 self.jobs.push(Box::new(ScoreJob::new(id, split, tokens, reply)));
             }
@@ -152,13 +159,16 @@ impl Scheduler {
         }
     }
 
-    /// Requests that are decoding first, so that they do not wait for others' prompts, then prompts in pieces. An
-    /// error comes with the job that it is for.
+    /// Requests that are decoding first, so that they do not wait for others' prompts, then prompts in pieces, smaller
+    /// ones beside decoding. An error comes with the job that it is for.
     fn try_plan(&mut self) -> Result<Vec<Part>, (usize, EngineError)> {
         let mut parts: Vec<Part> = Vec::new();
         let mut budget = self.options.max_batch_rows.max(1);
         let mut taken = 0;
         for decoding in [true, false] {
+            if !decoding && !parts.is_empty() {
+                budget = budget.min(PREFILL_BESIDE_DECODING);
+            }
             for (job, request) in self.jobs.iter().enumerate() {
                 let waits = request.waits_for();
                 let pending = |wait: &Wait| self.store.get(wait.id).pending();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::EngineError;
 use super::pages::PagePool;
+use super::prefix::PrefixCache;
 use crate::model::LanguageModel;
 
 /// Number of a sequence; given out by the client, so that creating and forking need no answer.
@@ -20,6 +21,9 @@ pub struct State {
     pub tokens: Vec<u32>,
     /// The first `computed` tokens are in `pages`.
     pub computed: usize,
+    /// How many of the first tokens requests have counted as their cost. Pages that were found in the prefix cache are
+    /// counted like computed ones, so that no cost depends on what ran before.
+    counted: usize,
     /// Pages of the computed positions, maybe shared with other sequences.
     pub pages: Vec<u32>,
     /// What follows the last token, when it was computed and nothing was appended since.
@@ -32,32 +36,49 @@ impl State {
         self.tokens.len() - self.computed
     }
 
+    /// Tokens that no request has counted yet.
+    pub fn uncounted(&self) -> usize {
+        self.tokens.len() - self.counted
+    }
+
     /// Makes the pages up to position `until` this sequence's own to write: copies a shared partial page, and
     /// adds pages. On failure the sequence is as before but for pages it may have gained.
-    fn make_room(
-        &mut self,
-        until: usize,
-        pool: &mut PagePool,
-        model: &mut dyn LanguageModel,
-    ) -> Result<(), EngineError> {
+    fn make_room(&mut self, until: usize, memory: &mut Memory, model: &mut dyn LanguageModel) -> Option<()> {
         let page_len = model.page_len();
-        let full = |pool: &PagePool| EngineError::OutOfPages { pages: pool.total(), page_len };
         let first = self.computed / page_len;
         for index in first..until.div_ceil(page_len) {
             match self.pages.get(index).copied() {
-                Some(page) if pool.is_shared(page) => {
-                    let copy = pool.allocate().ok_or_else(|| full(pool))?;
+                Some(page) if memory.pool.is_shared(page) => {
+                    let copy = memory.allocate()?;
                     if index == first && !self.computed.is_multiple_of(page_len) {
                         model.copy_page(page, copy);
                     }
-                    pool.release(page);
+                    memory.pool.release(page);
                     self.pages[index] = copy;
                 }
                 Some(_) => {}
-                None => self.pages.push(pool.allocate().ok_or_else(|| full(pool))?),
+                None => self.pages.push(memory.allocate()?),
             }
         }
-        Ok(())
+        Some(())
+    }
+}
+
+/// The pages, and those of them that are kept for later sequences.
+struct Memory {
+    pool: PagePool,
+    prefixes: PrefixCache,
+}
+
+impl Memory {
+    /// Takes a free page, or one that was kept.
+    fn allocate(&mut self) -> Option<u32> {
+        loop {
+            match self.pool.allocate() {
+                None if self.prefixes.evict(&mut self.pool) => {}
+                page => return page,
+            }
+        }
     }
 }
 
@@ -65,17 +86,20 @@ impl State {
 pub struct Store {
     /// The model.
     pub model: Box<dyn LanguageModel>,
-    pool: PagePool,
+    memory: Memory,
     states: HashMap<SequenceId, State>,
     internal: SequenceId,
+    cached_tokens: u64,
 }
 
 impl Store {
-    /// An empty store over a model's pages.
-    pub fn new(model: Box<dyn LanguageModel>) -> Self {
+    /// An empty store over a model's pages, of which the prefix cache may keep a share.
+    pub fn new(model: Box<dyn LanguageModel>, prefix_cache: f64) -> Self {
         let pool = PagePool::new(model.pages());
+        let most = (pool.total() as f64 * prefix_cache.clamp(0.0, 1.0)) as usize;
+        let memory = Memory { pool, prefixes: PrefixCache::new(model.page_len(), most) };
         // The engine's own sequences (beams) count down from the top, the clients' up from zero.
-        Self { model, pool, states: HashMap::new(), internal: SequenceId::MAX }
+        Self { model, memory, states: HashMap::new(), internal: SequenceId::MAX, cached_tokens: 0 }
     }
 
     /// A sequence; the handle that names it keeps it alive.
@@ -104,10 +128,11 @@ impl Store {
         let child = State {
             tokens: parent.tokens[..len].to_vec(),
             computed,
+            counted: parent.counted.min(len),
             pages: parent.pages[..computed.div_ceil(page_len)].to_vec(),
             logprobs: parent.logprobs.clone().filter(|_| len == parent.tokens.len()),
         };
-        child.pages.iter().for_each(|&page| self.pool.retain(page));
+        child.pages.iter().for_each(|&page| self.memory.pool.retain(page));
         self.states.insert(id, child);
     }
 
@@ -130,38 +155,74 @@ impl Store {
         };
         state.tokens.truncate(len);
         state.computed = state.computed.min(len);
+        state.counted = state.counted.min(len);
         state.logprobs = None;
         let kept = state.computed.div_ceil(page_len).min(state.pages.len());
-        state.pages.drain(kept..).for_each(|page| self.pool.release(page));
+        state.pages.drain(kept..).for_each(|page| self.memory.pool.release(page));
         true
     }
 
-    /// Makes sure that a pass over the pending tokens will say what follows: recomputes the last one if needed.
+    /// Makes sure that a pass over the pending tokens will say what follows: recomputes the last one if needed. Of
+    /// the others, those are not pending any more whose pages are found in the prefix cache.
     pub fn want_logprobs(&mut self, id: SequenceId) {
         if let Some(state) = self.states.get_mut(&id)
             && state.pending() == 0
             && state.logprobs.is_none()
         {
             state.computed = state.computed.saturating_sub(1);
+            state.counted = state.counted.min(state.computed);
+        }
+        self.find_prefix(id);
+    }
+
+    /// Takes from the prefix cache what it has of the pending tokens, but for the last one.
+    pub fn find_prefix(&mut self, id: SequenceId) {
+        let page_len = self.model.page_len();
+        let Some(state) = self.states.get_mut(&id) else { return };
+        let wanted = state.tokens.len().saturating_sub(1);
+        if wanted / page_len <= state.computed / page_len {
+            return;
+        }
+        let found = self.memory.prefixes.find(&state.tokens[..wanted]);
+        let cached = found.len() * page_len;
+        if cached > state.computed {
+            let first = state.computed / page_len;
+            found[first..].iter().for_each(|&page| self.memory.pool.retain(page));
+            state.pages.drain(first..).for_each(|page| self.memory.pool.release(page));
+            state.pages.extend_from_slice(&found[first..]);
+            self.cached_tokens += (cached - state.computed) as u64;
+            state.computed = cached;
         }
     }
 
-    /// Ends a sequence and gives up its pages.
+    /// Counts the tokens of a sequence that no request has counted yet.
+    pub fn count(&mut self, id: SequenceId) -> usize {
+        self.states.get_mut(&id).map_or(0, |state| {
+            let uncounted = state.uncounted();
+            state.counted = state.tokens.len();
+            uncounted
+        })
+    }
+
+    /// Ends a sequence and gives up its pages; the prefix cache may keep the full ones.
     pub fn free(&mut self, id: SequenceId) {
         if let Some(state) = self.states.remove(&id) {
-            state.pages.iter().for_each(|&page| self.pool.release(page));
+            let Memory { pool, prefixes } = &mut self.memory;
+            prefixes.keep(&state.tokens[..state.computed], &state.pages, pool);
+            state.pages.iter().for_each(|&page| pool.release(page));
         }
     }
 
     /// Prepares the next `count` pending tokens of a sequence to be written.
     pub fn make_room(&mut self, id: SequenceId, count: usize) -> Result<(), EngineError> {
-        let context = self.model.context();
+        let (context, page_len) = (self.model.context(), self.model.page_len());
         let Some(state) = self.states.get_mut(&id) else { return Ok(()) };
         let until = state.computed + count;
         if until > context {
             return Err(EngineError::ContextFull { tokens: state.tokens.len(), context });
         }
-        state.make_room(until, &mut self.pool, &mut *self.model)
+        let room = state.make_room(until, &mut self.memory, &mut *self.model);
+        room.ok_or(EngineError::OutOfPages { pages: self.memory.pool.total(), page_len })
     }
 
     /// Records that `count` more tokens are computed, and what follows when they are all.
@@ -179,7 +240,12 @@ impl Store {
 
     /// Pages in use, shared ones counted once.
     pub fn pages_in_use(&self) -> usize {
-        self.pool.in_use()
+        self.memory.pool.in_use()
+    }
+
+    /// Tokens that were found in the prefix cache so far.
+    pub fn cached_tokens(&self) -> u64 {
+        self.cached_tokens
     }
 
     /// Number of sequences.

@@ -56,7 +56,7 @@ impl GenerateJob {
         reply: Sender<Result<(Vec<Generated>, Usage), EngineError>>,
     ) -> Self {
         store.want_logprobs(trunk);
-        let prefill_tokens = store.get(trunk).pending();
+        let prefill_tokens = store.get(trunk).uncounted();
         let mut usage = Usage { prefill_tokens, ..Usage::default() };
         count_passes(&mut usage, store, &[Wait { id: trunk, rows: Rows::Last }]);
         let Generate { n, sampler, sampling, key, stop, max_tokens, alternatives } = request;

@@ -85,7 +85,7 @@ impl GuideJob {
         let streams = [plain, conditional].map(|id| {
             store.want_logprobs(id);
             let state = store.get(id);
-            usage.prefill_tokens += state.pending();
+            usage.prefill_tokens += state.uncounted();
             Stream { id, base: state.tokens.len(), rows: state.logprobs.iter().cloned().collect() }
         });
         let lane = Lane::new(plain, key.with(0));

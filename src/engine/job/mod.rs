@@ -126,9 +126,9 @@ pub(super) trait Job {
     fn fail(&mut self, store: &mut Store, error: EngineError);
 }
 
-/// Counts what the coming pass reads, as if this request ran alone.
-fn count_passes(usage: &mut Usage, store: &Store, waits: &[Wait]) {
-    let longest = waits.iter().map(|wait| store.get(wait.id).pending()).max().unwrap_or(0);
+/// Counts the passes that read what is pending, as if this request ran alone and nothing were cached.
+fn count_passes(usage: &mut Usage, store: &mut Store, waits: &[Wait]) {
+    let longest = waits.iter().map(|wait| store.count(wait.id)).max().unwrap_or(0);
     usage.forward_passes += longest.div_ceil(PREFILL_CHUNK);
 }
 
