@@ -77,6 +77,16 @@ fn replay(out: &Path) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output))
 }
 
+/// The same command again brings a killed run to the same end.
+fn goes_on(config: &Path, out: &Path, expected: &[Vec<u8>]) {
+    let before = journal(out);
+    let output = command(config, out, 2).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let going_on = format!("{before} of {SESSIONS} sessions are finished already");
+    assert!(before == SESSIONS || before == 0 || stderr(&output).contains(&going_on), "{}", stderr(&output));
+    assert!(outputs(out) == expected, "killed and gone on with, {} differs", out.display());
+}
+
 #[test]
 fn an_interrupted_run_goes_on_and_replay_finds_what_was_changed() {
     let home = tempfile::tempdir().unwrap();
@@ -101,27 +111,27 @@ fn an_interrupted_run_goes_on_and_replay_finds_what_was_changed() {
     let told = format!("interrupted after {finished} of {SESSIONS} sessions; give the same command again");
     assert!(said.contains(&told) && !said.contains("error:") && !said.contains("panicked"), "{said}");
 
-    // Then killed at random moments: once while it may still load, then while it works; at last left alone.
+    // Then killed ten times at random moments: once while it may still load, then while it works. A run that comes to
+    // its end meanwhile is looked at, and another one begun.
     let random = RandomState::new();
-    let mut delays = Vec::new();
-    for kill in 0..4 {
+    let (mut cut, mut delays) = (cut, Vec::new());
+    for kill in 0..10 {
+        if journal(&cut) == SESSIONS {
+            goes_on(&config, &cut, &expected);
+            cut = home.path().join(format!("cut-{kill}"));
+        }
         let before = parts(&cut);
         let mut child = command(&config, &cut, 1 + kill % 2).spawn().unwrap();
         if kill > 0 {
             wait_for(&mut child, "it works", || parts(&cut) > before);
         }
-        delays.push(random.hash_one(kill) % 2000);
+        delays.push(random.hash_one(kill) % 1000);
         std::thread::sleep(Duration::from_millis(delays[kill]));
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let before = journal(&cut);
-    println!("killed after {delays:?} ms, with {before} of {SESSIONS} sessions finished");
-    let output = command(&config, &cut, 2).output().unwrap();
-    assert!(output.status.success(), "killed after {delays:?} ms: {}", stderr(&output));
-    let going_on = format!("{before} of {SESSIONS} sessions are finished already");
-    assert!(before == SESSIONS || stderr(&output).contains(&going_on), "{}", stderr(&output));
-    assert!(outputs(&cut) == expected, "killed after {delays:?} ms, the outputs differ");
+    println!("killed after {delays:?} ms");
+    goes_on(&config, &cut, &expected);
 
     let (code, said) = replay(&cut);
     assert_eq!(code, Some(0), "{said}");
