@@ -20,18 +20,26 @@ pub struct BlockFormat {
     pub group: usize,
     /// Whether groups carry an offset.
     pub has_offset: bool,
+    /// Bits of an integer.
+    pub bits: u32,
+    /// Added to an integer it makes it unsigned.
+    pub zero: i32,
 }
 
 impl BlockFormat {
     /// The format of a ggml type; `None` for dense types and for those not supported.
     pub fn of(dtype: GgmlDType) -> Option<Self> {
-        let (group, has_offset) = match dtype {
-            GgmlDType::Q4_0 | GgmlDType::Q5_0 | GgmlDType::Q8_0 => (32, false),
-            GgmlDType::Q4_1 | GgmlDType::Q5_1 | GgmlDType::Q4K | GgmlDType::Q5K => (32, true),
-            GgmlDType::Q6K => (16, false),
+        let (group, has_offset, bits, zero) = match dtype {
+            GgmlDType::Q4_0 => (32, false, 4, 8),
+            GgmlDType::Q5_0 => (32, false, 5, 16),
+            GgmlDType::Q8_0 => (32, false, 8, 128),
+            GgmlDType::Q4_1 | GgmlDType::Q4K => (32, true, 4, 0),
+            GgmlDType::Q5_1 | GgmlDType::Q5K => (32, true, 5, 0),
+            GgmlDType::Q6K => (16, false, 6, 32),
             _ => return None,
         };
-        Some(Self { dtype, block: dtype.block_size(), bytes: dtype.type_size(), group, has_offset })
+        let (block, bytes) = (dtype.block_size(), dtype.type_size());
+        Some(Self { dtype, block, bytes, group, has_offset, bits, zero })
     }
 
     /// Groups a block.

@@ -7,8 +7,8 @@
 use rayon::prelude::*;
 
 use super::activations::Activations;
-use super::packed::{PANEL, PackedMatrix, Panels};
-use super::{dense, integer};
+use super::packed::{Line, PANEL, PackedMatrix, Panels};
+use super::{Isa, dense, integer};
 
 /// Bytes of activations that should stay in a core's second-level cache while the panels pass by.
 const CACHED: usize = 1 << 20;
@@ -26,6 +26,13 @@ pub struct Product<'a> {
 pub struct Scratch {
     dense: dense::Rows,
     integers: Activations,
+}
+
+/// A panel in the form that a kernel wants.
+#[derive(Default)]
+struct Unpacked {
+    widened: Vec<f32>,
+    lines: Vec<Line>,
 }
 
 /// A result that several tasks fill, each with columns of its own.
@@ -89,7 +96,7 @@ pub fn matmul(x: &[f32], rows: usize, products: &mut [Product<'_>], scratch: &mu
             scratch.dense.pack(x, rows, cols);
         }
         let (scratch, targets) = (&*scratch, &targets);
-        units.par_iter().for_each_init(Vec::new, |widened, &(index, panel)| {
+        units.par_iter().for_each_init(Unpacked::default, |unpacked, &(index, panel)| {
             let (matrix, out) = targets[index];
             let column = panel * PANEL;
             let width = PANEL.min(matrix.rows - column);
@@ -99,8 +106,11 @@ pub fn matmul(x: &[f32], rows: usize, products: &mut [Product<'_>], scratch: &mu
                 unsafe { out.write(first + row, column, &lanes[..width]) };
             };
             match &matrix.panels {
-                Panels::Quantised(weights) => integer::multiply(weights, panel, cols, &scratch.integers, put),
-                panels => dense::multiply(panels, panel, cols, &scratch.dense, widened, put),
+                Panels::Quantised(weights) => {
+                    let lines = &mut unpacked.lines;
+                    integer::multiply(Isa::detect(), weights, panel, cols, &scratch.integers, lines, put);
+                }
+                panels => dense::multiply(panels, panel, cols, &scratch.dense, &mut unpacked.widened, put),
             }
         });
     }

@@ -75,20 +75,35 @@ pub(super) enum Panels {
     Bf16(Vec<u16>),
 }
 
-/// Added to every quantised weight, which makes it an unsigned byte.
+/// Added to every quantised weight, it makes it an unsigned byte.
 pub(super) const ZERO: i32 = 128;
 
-/// Weights `scale · (q − 128) + offset`.
+/// Weights `scale · (unsigned − zero) + offset`.
 #[derive(Debug)]
 pub(super) struct Quantised {
-    /// `[panel][k / 4][half]`.
-    pub q: Vec<Line>,
+    pub integers: Integers,
     /// `[panel][group][half]`.
     pub scale: Vec<Lanes>,
     /// As `scale`; `None` where the format has none.
     pub offset: Option<Vec<Lanes>>,
     /// Consecutive `k` that share a scale: 16 or 32.
     pub group: usize,
+}
+
+/// The unsigned integers of a matrix.
+#[derive(Debug)]
+pub(super) enum Integers {
+    /// `[panel][k / 4][half]`; their zero is [`ZERO`].
+    Bytes(Vec<Line>),
+    /// Four or five bits each, as in the file: a single row is bound by how many bytes there are to read.
+    Nibbles {
+        /// `[panel][k / 4]`: the low four bits; those of the first half of the panel are the lower ones of a byte.
+        low: Vec<Line>,
+        /// `[panel][k / 4][half]`: the fifth bits, in the order of the bytes.
+        fifth: Option<Vec<[u64; 2]>>,
+        /// What they are shifted by.
+        zero: i32,
+    },
 }
 
 /// Four consecutive weights of each of 16 channels: `[channel][k % 4]`. One vector register, one cache line.
@@ -120,8 +135,15 @@ impl PackedMatrix {
     /// Bytes that one pass over the weights reads.
     pub fn bytes(&self) -> usize {
         match &self.panels {
-            Panels::Quantised(Quantised { q, scale, offset, .. }) => {
-                64 * (q.len() + scale.len() + offset.as_ref().map_or(0, Vec::len))
+            Panels::Quantised(Quantised { integers, scale, offset, .. }) => {
+                let lanes = scale.len() + offset.as_ref().map_or(0, Vec::len);
+                let integers = match integers {
+                    Integers::Bytes(lines) => 64 * lines.len(),
+                    Integers::Nibbles { low, fifth, .. } => {
+                        64 * low.len() + 16 * fifth.as_ref().map_or(0, Vec::len)
+                    }
+                };
+                integers + 64 * lanes
             }
             Panels::F32(w) => 4 * w.len(),
             Panels::F16(w) | Panels::Bf16(w) => 2 * w.len(),
@@ -151,23 +173,39 @@ fn pack_blocks(view: &MatrixView<'_>, format: BlockFormat) -> Panels {
     let (cols, group) = (view.cols, format.group);
     let (panels, groups) = (view.rows.div_ceil(PANEL), cols / group);
     // Channels that only fill up the last panel weigh nothing: their scales are zero.
-    let mut q = vec![Line([ZERO as u8; 64]); panels * cols / 2];
     let mut scale = vec![Lanes([0.0; HALF]); panels * groups * 2];
     let mut offset = vec![Lanes([0.0; HALF]); panels * groups * 2];
-    let parts = q
-        .par_chunks_mut(cols / 2)
+    let as_bytes = format.bits > 5;
+    let lines_a_panel = if as_bytes { cols / 2 } else { cols / 4 };
+    let mut lines = vec![Line([0; 64]); panels * lines_a_panel];
+    let mut fifth = vec![[0u64; 2]; if format.bits == 5 { panels * cols / 4 } else { 0 }];
+    let fifths: Vec<&mut [[u64; 2]]> = if fifth.is_empty() {
+        (0..panels).map(|_| Default::default()).collect()
+    } else {
+        fifth.chunks_mut(cols / 4).collect()
+    };
+    let parts = lines
+        .par_chunks_mut(lines_a_panel)
+        .zip(fifths)
         .zip(scale.par_chunks_mut(groups * 2).zip(offset.par_chunks_mut(groups * 2)));
-    parts.enumerate().for_each(|(panel, (q, (scale, offset)))| {
-        let mut block_q = vec![0i8; format.block];
+    parts.enumerate().for_each(|(panel, ((lines, fifth), (scale, offset)))| {
+        let mut q = vec![0i8; format.block];
         let (mut block_scale, mut block_offset) = (vec![0f32; format.groups()], vec![0f32; format.groups()]);
         for channel in 0..PANEL.min(view.rows - panel * PANEL) {
             let (half, lane) = (channel / HALF, channel % HALF);
             for (b, bytes) in view.row(panel * PANEL + channel).chunks_exact(format.bytes).enumerate() {
-                format.decode_block(bytes, &mut block_q, &mut block_scale, &mut block_offset);
-                for (i, four) in block_q.as_chunks::<4>().0.iter().enumerate() {
-                    let line = &mut q[(b * format.block / 4 + i) * 2 + half].0;
-                    line[4 * lane..][..4]
-                        .copy_from_slice(&four.map(|w| w.wrapping_add(ZERO as u8 as i8) as u8));
+                format.decode_block(bytes, &mut q, &mut block_scale, &mut block_offset);
+                for (i, &q) in q.iter().enumerate() {
+                    let (four, at) = ((b * format.block + i) / 4, 4 * lane + i % 4);
+                    if as_bytes {
+                        lines[2 * four + half].0[at] = (i32::from(q) + ZERO) as u8;
+                    } else {
+                        let unsigned = (i32::from(q) + format.zero) as u8;
+                        lines[four].0[at] |= (unsigned & 0xf) << (4 * half);
+                        if let Some(fifth) = fifth.get_mut(four) {
+                            fifth[half] |= u64::from(unsigned >> 4) << at;
+                        }
+                    }
                 }
                 for (i, (&s, &o)) in block_scale.iter().zip(&block_offset).enumerate() {
                     let at = (b * format.groups() + i) * 2 + half;
@@ -177,5 +215,11 @@ fn pack_blocks(view: &MatrixView<'_>, format: BlockFormat) -> Panels {
             }
         }
     });
-    Panels::Quantised(Quantised { q, scale, offset: format.has_offset.then_some(offset), group })
+    let integers = if as_bytes {
+        Integers::Bytes(lines)
+    } else {
+        let fifth = (format.bits == 5).then_some(fifth);
+        Integers::Nibbles { low: lines, fifth, zero: format.zero }
+    };
+    Panels::Quantised(Quantised { integers, scale, offset: format.has_offset.then_some(offset), group })
 }

@@ -50,7 +50,7 @@ unsafe fn rows<const R: usize>(
     half: usize,
     tile: &mut [[f32; PANEL]; MAX_ROWS],
 ) {
-    let (group, terms) = (panel.group, x.terms(panel.group));
+    let (group, terms, lines) = (panel.group, x.terms(panel.group), panel.bytes());
     // SAFETY: `x` holds 2 × rows × k bytes, and `panel` k / 4 × 2 lines of 64 bytes (see their types).
     unsafe {
         let mut acc = [[_mm256_setzero_ps(); 2]; R];
@@ -61,7 +61,7 @@ unsafe fn rows<const R: usize>(
             // A register holds two partial sums of each of four channels.
             let mut sums = [[_mm256_setzero_si256(); 4]; R];
             for j in 0..group / 4 {
-                let line = panel.q.as_ptr().add((g * group / 4 + j) * 2 + half).cast::<__m128i>();
+                let line = lines.as_ptr().add((g * group / 4 + j) * 2 + half).cast::<__m128i>();
                 let mut a = [_mm256_setzero_si256(); R];
                 for r in 0..R {
                     let at = r * BLOCK + 4 * j;

@@ -11,21 +11,31 @@
 
 use super::Isa;
 use super::activations::{Activations, MAX_ROWS, RowBlock};
-use super::packed::{Lanes, Line, PANEL, Quantised};
+use super::packed::{Integers, Lanes, Line, PANEL, Quantised};
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod portable;
+mod unpack;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
 /// One panel of quantised weights.
 #[derive(Clone, Copy)]
 struct PanelRef<'a> {
-    q: &'a [Line],
+    integers: PanelIntegers<'a>,
     scale: &'a [Lanes],
     offset: Option<&'a [Lanes]>,
     group: usize,
+    /// What comes next in memory and will be asked for next.
+    next: (*const Line, usize),
+}
+
+/// See [`Integers`].
+#[derive(Clone, Copy)]
+enum PanelIntegers<'a> {
+    Bytes(&'a [Line]),
+    Nibbles { low: &'a [Line], fifth: Option<&'a [[u64; 2]]>, zero: i32 },
 }
 
 /// Results of a block of rows with one panel, `[row][channel]`.
@@ -34,26 +44,58 @@ struct Tile([[f32; PANEL]; MAX_ROWS]);
 
 /// Multiplies every row with panel number `panel`; `put` takes the number of a row and its 32 results.
 pub(super) fn multiply(
+    isa: Isa,
     weights: &Quantised,
     panel: usize,
     cols: usize,
     x: &Activations,
+    unpacked: &mut Vec<Line>,
     mut put: impl FnMut(usize, &[f32; PANEL]),
 ) {
-    let (lines, groups) = (cols / 2, cols / weights.group * 2);
-    let panel = PanelRef {
-        q: &weights.q[panel * lines..][..lines],
+    let groups = cols / weights.group * 2;
+    let integers = match &weights.integers {
+        Integers::Bytes(lines) => PanelIntegers::Bytes(&lines[panel * cols / 2..][..cols / 2]),
+        Integers::Nibbles { low, fifth, zero } => PanelIntegers::Nibbles {
+            low: &low[panel * cols / 4..][..cols / 4],
+            fifth: fifth.as_ref().map(|fifth| &fifth[panel * cols / 4..][..cols / 4]),
+            zero: *zero,
+        },
+    };
+    let mut panel = PanelRef {
+        integers,
         scale: &weights.scale[panel * groups..][..groups],
         offset: weights.offset.as_ref().map(|o| &o[panel * groups..][..groups]),
         group: weights.group,
+        next: match integers {
+            PanelIntegers::Bytes(lines) | PanelIntegers::Nibbles { low: lines, .. } => {
+                (lines.as_ptr_range().end, lines.len())
+            }
+        },
     };
+    let blocks = x.blocks();
+    // A few rows take nibbles as they are, more share the work of unpacking them.
+    if let PanelIntegers::Nibbles { low, fifth, zero } = integers
+        && !(takes_nibbles(isa) && blocks.len() == 1 && blocks[0].rows <= FEW_ROWS)
+    {
+        unpacked.resize(cols / 2, Line([0; 64]));
+        unpack::unpack(isa, low, fifth, zero, unpacked);
+        panel.integers = PanelIntegers::Bytes(unpacked);
+    }
     let mut tile = Tile([[0.0; PANEL]; MAX_ROWS]);
-    for block in x.blocks() {
-        kernel(Isa::detect(), panel, block, &mut tile);
+    for block in blocks {
+        kernel(isa, panel, block, &mut tile);
         for (r, lanes) in tile.0[..block.rows].iter().enumerate() {
             put(block.first + r, lanes);
         }
     }
+}
+
+/// Rows that are multiplied with nibbles directly, at most: those of one pass.
+const FEW_ROWS: usize = 4;
+
+/// Whether the kernel of an instruction set multiplies nibbles; all multiply bytes.
+fn takes_nibbles(isa: Isa) -> bool {
+    isa == Isa::Vnni
 }
 
 fn kernel(isa: Isa, panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
@@ -72,6 +114,16 @@ fn kernel(isa: Isa, panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
     }
 }
 
+impl<'a> PanelRef<'a> {
+    /// The integers of a panel that is unpacked.
+    fn bytes(&self) -> &'a [Line] {
+        match self.integers {
+            PanelIntegers::Bytes(lines) => lines,
+            PanelIntegers::Nibbles { .. } => unreachable!("only kernels that take nibbles are given any"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,24 +137,29 @@ mod tests {
         let (n, k) = (PANEL, 512);
         let value = |i: usize| ((i * 7919 % 1009) as f32 / 504.5 - 1.0).powi(3);
         let tensor = Tensor::from_vec((0..n * k).map(value).collect(), (n, k), &Device::Cpu).expect("tensor");
-        for dtype in [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q8_0, GgmlDType::Q5K, GgmlDType::Q6K] {
+        for dtype in [
+            GgmlDType::Q4_0,
+            GgmlDType::Q4_1,
+            GgmlDType::Q5_0,
+            GgmlDType::Q8_0,
+            GgmlDType::Q5K,
+            GgmlDType::Q6K,
+        ] {
             let quantized = QTensor::quantize(&tensor, dtype).expect("quantize");
             let bytes = quantized.data().expect("data");
             let packed =
                 PackedMatrix::pack(&MatrixView { dtype, rows: n, cols: k, bytes: &bytes }).expect("packed");
-            let Panels::Quantised(Quantised { q, scale, offset, group }) = &packed.panels else {
-                panic!("{dtype:?}")
-            };
-            let panel = PanelRef { q, scale, offset: offset.as_deref(), group: *group };
+            let Panels::Quantised(weights) = &packed.panels else { panic!("{dtype:?}") };
             for rows in 1..=MAX_ROWS {
                 let x: Vec<f32> = (0..rows * k).map(|i| value(3 * i + rows)).collect();
                 let mut activations = Activations::default();
                 activations.quantise(&x, rows, k);
-                let block = &activations.blocks()[0];
                 let run = |isa: Isa| {
-                    let mut tile = Tile([[f32::NAN; PANEL]; MAX_ROWS]);
-                    kernel(isa, panel, block, &mut tile);
-                    tile.0[..rows].to_vec()
+                    let mut out = vec![[f32::NAN; PANEL]; rows];
+                    multiply(isa, weights, 0, k, &activations, &mut Vec::new(), |row, lanes| {
+                        out[row] = *lanes
+                    });
+                    out
                 };
                 let reference = run(Isa::Portable);
                 for isa in Isa::ALL.into_iter().filter(|&isa| isa <= Isa::detect()) {

@@ -7,7 +7,7 @@ use crate::model::cpu::simd::multiversion;
 
 multiversion! {
     pub(super) fn kernel(panel: PanelRef<'_>, x: &RowBlock, tile: &mut [[f32; PANEL]; MAX_ROWS]) {
-        let (group, terms) = (panel.group, x.terms(panel.group));
+        let (group, terms, lines) = (panel.group, x.terms(panel.group), panel.bytes());
         for (r, tile) in tile[..x.rows].iter_mut().enumerate() {
             for (half, acc) in tile.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
                 *acc = [0.0; HALF];
@@ -18,7 +18,7 @@ multiversion! {
                     let mut sums = [terms.bias[g * x.rows + r]; HALF];
                     for (j, (high, low)) in high.iter().zip(low).enumerate() {
                         let four = [0, 1, 2, 3].map(|i| 256 * i32::from(high[i]) + i32::from(low[i]));
-                        let weights = panel.q[(g * group / 4 + j) * 2 + half].0.as_chunks::<4>().0;
+                        let weights = lines[(g * group / 4 + j) * 2 + half].0.as_chunks::<4>().0;
                         for (sum, w) in sums.iter_mut().zip(weights) {
                             for i in 0..4 {
                                 *sum += i32::from(w[i]) * four[i];

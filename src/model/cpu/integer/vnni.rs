@@ -3,9 +3,9 @@
 use std::arch::x86_64::*;
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use super::{PanelRef, Tile};
+use super::{PanelIntegers, PanelRef, Tile};
 use crate::model::cpu::activations::{BLOCK, RowBlock};
-use crate::model::cpu::packed::{HALF, PANEL};
+use crate::model::cpu::packed::{HALF, PANEL, ZERO};
 
 /// Lines between a prefetch and its use: 4 KiB ahead.
 const PREFETCH: usize = 64;
@@ -13,27 +13,43 @@ const PREFETCH: usize = 64;
 /// Rows at once: 4 rows × 2 halves × 2 planes of accumulators fill 16 of 32 registers, and some are needed to close a group.
 const ROWS: usize = 4;
 
+/// Bits of the integers as they lie in memory.
+const BYTES: u8 = 8;
+const NIBBLES: u8 = 4;
+const FIVE: u8 = 5;
+
 /// # Safety
 /// AVX-512 F, BW, VL, DQ and VNNI; panel and rows have the same number of inputs.
 pub(super) unsafe fn kernel(panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
-    macro_rules! run {
-        ($pass:expr, $rows:literal, [$(($group:literal, $offset:literal))*]) => {
-            match (panel.group, panel.offset.is_some()) {
-                $(($group, $offset) => rows::<$rows, $group, $offset>(panel, x, $pass, tile),)*
-                _ => unreachable!("groups are of 16 or 32"),
-            }
-        };
-    }
+    let bits = match panel.integers {
+        PanelIntegers::Bytes(_) => BYTES,
+        PanelIntegers::Nibbles { fifth: None, .. } => NIBBLES,
+        PanelIntegers::Nibbles { fifth: Some(_), .. } => FIVE,
+    };
     let count = x.rows.div_ceil(ROWS);
     for index in 0..count {
         let pass = Pass { index, count };
+        macro_rules! run {
+            ($rows:literal) => {
+                match (bits, panel.group, panel.offset.is_some()) {
+                    (BYTES, 16, false) => rows::<$rows, 16, false, BYTES>(panel, x, pass, tile),
+                    (BYTES, 32, false) => rows::<$rows, 32, false, BYTES>(panel, x, pass, tile),
+                    (BYTES, 32, true) => rows::<$rows, 32, true, BYTES>(panel, x, pass, tile),
+                    (NIBBLES, 32, false) => rows::<$rows, 32, false, NIBBLES>(panel, x, pass, tile),
+                    (NIBBLES, 32, true) => rows::<$rows, 32, true, NIBBLES>(panel, x, pass, tile),
+                    (FIVE, 32, false) => rows::<$rows, 32, false, FIVE>(panel, x, pass, tile),
+                    (FIVE, 32, true) => rows::<$rows, 32, true, FIVE>(panel, x, pass, tile),
+                    _ => unreachable!("no format has such groups"),
+                }
+            };
+        }
         // SAFETY: the caller's promise.
         unsafe {
             match x.rows - pass.first() {
-                1 => run!(pass, 1, [(16, false)(16, true)(32, false)(32, true)]),
-                2 => run!(pass, 2, [(16, false)(16, true)(32, false)(32, true)]),
-                3 => run!(pass, 3, [(16, false)(16, true)(32, false)(32, true)]),
-                _ => run!(pass, 4, [(16, false)(16, true)(32, false)(32, true)]),
+                1 => run!(1),
+                2 => run!(2),
+                3 => run!(3),
+                _ => run!(4),
             }
         }
     }
@@ -55,7 +71,7 @@ impl Pass {
 // Indices run over several arrays at once, of sizes known here: the compiler keeps them in registers.
 #[allow(clippy::needless_range_loop)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool>(
+unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BITS: u8>(
     panel: PanelRef<'_>,
     x: &RowBlock,
     pass: Pass,
@@ -64,21 +80,30 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool>(
     let first = pass.first();
     // A single pass waits for memory; of several, each asks for a part of the next panel, so that memory and the
     // dot-product units work at the same time.
-    let share = if pass.count == 1 { 0 } else { (GROUP / 2).div_ceil(pass.count) };
-    let next_part = panel.q.as_ptr().wrapping_add(panel.q.len() + pass.index * panel.q.len() / pass.count);
+    let groups = panel.scale.len() / 2;
+    let (next, next_lines) = panel.next;
+    let share = if pass.count == 1 { 0 } else { next_lines.div_ceil(groups * pass.count) };
+    let next_part = next.wrapping_add(pass.index * groups * share);
+    // Integers that are not bytes have a zero of their own.
+    let (lines, fifths, zero) = match panel.integers {
+        PanelIntegers::Bytes(lines) => (lines.as_ptr(), std::ptr::null(), ZERO),
+        PanelIntegers::Nibbles { low, fifth, zero } => {
+            (low.as_ptr(), fifth.map_or(std::ptr::null(), <[_]>::as_ptr), zero)
+        }
+    };
+    let (nibble, sixteen) = (_mm512_set1_epi8(0xf), _mm512_set1_epi8(16));
     let terms = x.terms(GROUP);
     let (planes, scale) = (x.planes.as_ptr(), x.scale.as_ptr());
     let (bias, sum) = (terms.bias.as_ptr(), terms.sum.as_ptr());
     let offset = panel.offset.map_or(std::ptr::null(), <[_]>::as_ptr);
-    let zero = _mm512_setzero_ps();
     for row in &mut tile.0[first..first + R] {
         *row = [0.0; PANEL];
     }
     let out = tile.0[first..].as_mut_ptr().cast::<f32>();
-    // SAFETY: `x` holds 2 × rows × k bytes and the terms of each group and row, `panel` its k / 4 × 2 lines and
-    // two lanes a group (see their types); a prefetch past the end reads nothing.
+    // SAFETY: `x` holds 2 × rows × k bytes and the terms of each group and row, `panel` its lines and two
+    // lanes a group (see their types); a prefetch past the end reads nothing.
     unsafe {
-        for g in 0..panel.scale.len() / 2 {
+        for g in 0..groups {
             for line in 0..share {
                 _mm_prefetch::<_MM_HINT_T1>(next_part.wrapping_add(g * share + line).cast());
             }
@@ -88,14 +113,33 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool>(
             let mut high = [[_mm512_setzero_si512(); 2]; R];
             let mut low = [[_mm512_setzero_si512(); 2]; R];
             for r in 0..R {
-                low[r] = [_mm512_set1_epi32(*bias.add(g * x.rows + first + r)); 2];
+                low[r] = [_mm512_set1_epi32((*bias.add(g * x.rows + first + r) / ZERO) * zero); 2];
             }
-            let lines = panel.q.as_ptr().add(g * GROUP / 2);
             for j in 0..GROUP / 4 {
-                let line = lines.add(2 * j);
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH).cast());
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH + 1).cast());
-                let w = [_mm512_load_si512(line.cast()), _mm512_load_si512(line.add(1).cast())];
+                let at = g * GROUP / 4 + j;
+                let w = if BITS == BYTES {
+                    let line = lines.add(2 * at);
+                    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH).cast());
+                    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH + 1).cast());
+                    [_mm512_load_si512(line.cast()), _mm512_load_si512(line.add(1).cast())]
+                } else {
+                    let line = lines.add(at);
+                    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH).cast());
+                    let both = _mm512_load_si512(line.cast());
+                    let first = _mm512_and_si512(both, nibble);
+                    let second = _mm512_and_si512(_mm512_srli_epi16::<4>(both), nibble);
+                    if BITS == FIVE {
+                        let fifth = fifths.add(at);
+                        _mm_prefetch::<_MM_HINT_T0>(fifth.wrapping_add(PREFETCH).cast());
+                        let fifth = *fifth;
+                        [
+                            _mm512_mask_add_epi8(first, fifth[0], first, sixteen),
+                            _mm512_mask_add_epi8(second, fifth[1], second, sixteen),
+                        ]
+                    } else {
+                        [first, second]
+                    }
+                };
                 for r in 0..R {
                     let four = |plane: *const i8| {
                         _mm512_set1_epi32(plane.add(r * BLOCK + 4 * j).cast::<i32>().read_unaligned())
@@ -112,7 +156,11 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool>(
             compiler_fence(Ordering::SeqCst);
             for half in 0..2 {
                 let s = _mm512_load_ps(panel.scale.as_ptr().add(2 * g + half).cast());
-                let o = if OFFSET { _mm512_load_ps(offset.add(2 * g + half).cast()) } else { zero };
+                let o = if OFFSET {
+                    _mm512_load_ps(offset.add(2 * g + half).cast())
+                } else {
+                    _mm512_setzero_ps()
+                };
                 for r in 0..R {
                     let integer = _mm512_add_epi32(_mm512_slli_epi32::<8>(high[r][half]), low[r][half]);
                     let step = _mm512_set1_ps(*scale.add(block * x.rows + first + r));
