@@ -144,7 +144,7 @@ fn pages_in_use(client: &Client) -> usize {
 enum Action {
     Fork { from: usize, share: usize },
     Append { to: usize, tokens: Vec<u32> },
-    Anew { like: usize, share: usize },
+    Anew { like: usize, share: usize, more: Vec<u32> },
     Sample { from: usize, n: usize },
     Check { which: usize },
     Drop { which: usize },
@@ -155,7 +155,8 @@ fn action() -> impl Strategy<Value = Action> {
         (0..8usize, 0..40usize).prop_map(|(from, share)| Action::Fork { from, share }),
         (0..8usize, prop::collection::vec(0..VOCAB as u32, 1..9))
             .prop_map(|(to, tokens)| Action::Append { to, tokens }),
-        (0..8usize, 0..40usize).prop_map(|(like, share)| Action::Anew { like, share }),
+        (0..8usize, 0..40usize, prop::collection::vec(0..VOCAB as u32, 1..3))
+            .prop_map(|(like, share, more)| Action::Anew { like, share, more }),
         (0..8usize, 1..4usize).prop_map(|(from, n)| Action::Sample { from, n }),
         (0..8usize).prop_map(|which| Action::Check { which }),
         (0..8usize).prop_map(|which| Action::Drop { which }),
@@ -177,6 +178,7 @@ proptest! {
         let client = engine.client();
         let first = vec![1, 2, 3, 4, 5, 6];
         let mut all: Vec<(Sequence, Vec<u32>)> = vec![(client.sequence(&first).expect("sequence"), first)];
+        let mut dropped: Vec<Vec<u32>> = Vec::new();
         for action in actions {
             let pick = |i: usize| i % all.len();
             match action {
@@ -191,9 +193,10 @@ proptest! {
                     all[at].0.append(&tokens).expect("known tokens");
                     all[at].1.extend(tokens);
                 }
-                Action::Anew { like, share } => {
-                    let tokens = &all[pick(like)].1;
-                    let tokens = tokens[..share.clamp(1, tokens.len())].to_vec();
+                Action::Anew { like, share, more } => {
+                    let past = if dropped.is_empty() { &all[pick(like)].1 } else { &dropped[like % dropped.len()] };
+                    let mut tokens = past[..share.clamp(1, past.len())].to_vec();
+                    tokens.extend(more);
                     all.push((client.sequence(&tokens).expect("sequence"), tokens));
                 }
                 Action::Sample { from, n } => {
@@ -212,7 +215,7 @@ proptest! {
                 Action::Drop { which } => {
                     let at = pick(which);
                     if all.len() > 1 {
-                        all.swap_remove(at);
+                        dropped.push(all.swap_remove(at).1);
                     }
                 }
             }
@@ -608,47 +611,44 @@ fn drafts_save_passes() {
 /// Pages that only a guess needs are no reason to fail, and where the guess had to go is not seen in the costs.
 #[test]
 fn guesses_give_way_when_pages_run_out() {
-    let ask = Guided {
+    let mut ask = Guided {
         shared: vec![1, 2, 3, 4],
         plain: Vec::new(),
         conditional: Vec::new(),
         gamma: 1.0,
         temperature: 0.0,
         stop: VOCAB as u32,
-        max_tokens: 6,
+        max_tokens: 20,
     };
-    let pages = |pages: usize, drafts: Vec<Vec<u32>>| {
-        let engine = start(pages);
-        let mut ask = ask.clone();
-        let short = guide(&engine.client(), &ask, drafts.clone());
-        ask.max_tokens = 20;
-        let long = guide(&engine.client(), &ask, drafts);
-        (short, long)
+    // It ends soon; the draft has its beginning right and does not end.
+    let truth = greedy_truth(&ask.shared, 20);
+    let at = (4..20).find(|&at| !truth[..at].contains(&truth[at])).expect("a new token");
+    ask.stop = truth[at];
+    let wrong = (0..VOCAB as u32).find(|t| *t != truth[at] && *t != truth[3]).expect("another token");
+    let draft = [&truth[..3], &[wrong; 8]].concat();
+    let solve = |pages: usize, rows: usize, drafts: &[Vec<u32>]| {
+        guide(&start_with(Toy::new(pages), rows).client(), &ask, drafts.to_vec())
     };
-    let (short, long) = pages(512, Vec::new());
-    let (short, long) = (short.expect("enough pages"), long.expect("enough pages"));
-    let mut draft = long.0.0.clone();
-    draft.truncate(18);
-    let plenty = pages(512, vec![draft.clone()]);
-    let mut failed = 0;
-    for n in 3..20 {
-        let (a, b) = (pages(n, Vec::new()), pages(n, vec![draft.clone()]));
-        for (without, with, plenty, truth) in [(a.0, b.0, &plenty.0, &short), (a.1, b.1, &plenty.1, &long)] {
-            match (without, with) {
-                (Ok(without), Ok(with)) => {
-                    assert_eq!((&with.0, &without.0), (&truth.0, &truth.0));
-                    assert_eq!(with.1, without.1);
-                    assert_eq!(with.2, plenty.as_ref().expect("enough pages").2, "{n} pages");
-                }
-                (Err(without), Err(with)) => {
-                    failed += 1;
-                    assert_eq!(without.to_string(), with.to_string());
-                }
-                (without, with) => panic!("{n} pages: {without:?} and with drafts {with:?}"),
+    let (said, _, usage) = solve(512, 512, std::slice::from_ref(&draft)).expect("enough pages");
+    assert_eq!((&said.0[..], usage.accepted_tokens), (&truth[..=at], 3));
+    let (mut failed, mut solved) = (0, 0);
+    // Also in passes so small that a guess takes several.
+    for (pages, rows) in (1..20).flat_map(|pages| [(pages, 1), (pages, 3), (pages, 512)]) {
+        match (solve(pages, rows, &[]), solve(pages, rows, std::slice::from_ref(&draft))) {
+            (Ok(without), Ok(with)) => {
+                solved += 1;
+                assert_eq!((&with.0, &without.0), (&said, &said));
+                assert_eq!(with.1, without.1);
+                assert_eq!(with.2, usage, "{pages} pages, {rows} rows");
             }
+            (Err(without), Err(with)) => {
+                failed += 1;
+                assert_eq!(without.to_string(), with.to_string());
+            }
+            (without, with) => panic!("{pages} pages: {without:?} and with drafts {with:?}"),
         }
     }
-    assert!(failed > 0, "there were always enough pages");
+    assert!(failed > 0 && solved > 0, "{failed} failed, {solved} solved");
 }
 
 /// What a sequence left behind serves the next one that begins alike, in full pages, and costs as much in name.
@@ -694,6 +694,24 @@ fn a_prefix_is_found_again() {
         let (computed, cached, usage) = ask(fork_and_more, &prompt);
         assert_eq!((cached, computed as usize, usage.prefill_tokens), (found[3], 300 - found[3], 300));
     }
+}
+
+/// A fork that shares the beginning of a kept page goes its own way in a copy.
+#[test]
+fn kept_pages_are_never_written() {
+    let engine = start(64);
+    let client = engine.client();
+    let prompt: Vec<u32> = (0..12).collect();
+    let first = client.sequence(&prompt).expect("sequence");
+    greedy(&client, &first, 1);
+    let mut fork = first.fork(6);
+    drop(first);
+    fork.append(&[7, 7, 7]).expect("known tokens");
+    greedy(&client, &fork, 1);
+    let again = [&prompt[..], &[1]].concat();
+    let sequence = client.sequence(&again).expect("sequence");
+    assert_eq!(greedy(&client, &sequence, 2), greedy_truth(&again, 2));
+    assert_eq!(client.stats().cached_tokens.load(Ordering::SeqCst), 12);
 }
 
 /// Kept pages are given up before anybody is refused one.
@@ -765,4 +783,37 @@ fn prompts_do_not_hold_up_decoding() {
     );
     let beside = spans[..tokens].iter().filter(|pass| pass.len() > 1).count();
     assert_eq!(beside, 1500usize.div_ceil(128));
+}
+
+/// Reading a guess is decoding: it comes before prompts, and these are read in smaller pieces beside it.
+#[test]
+fn a_guess_is_no_prompt() {
+    let toy = Toy { delay: Duration::from_millis(1), ..Toy::new(4096) };
+    let spans = toy.spans.clone();
+    let engine = Engine::start(Box::new(toy), EngineOptions::default());
+    let client = engine.client();
+    let ask = Guided {
+        shared: vec![1, 2, 3],
+        plain: Vec::new(),
+        conditional: vec![7],
+        gamma: 1.0,
+        temperature: 0.0,
+        stop: VOCAB as u32,
+        max_tokens: 46,
+    };
+    let (truth, _, _) = guide(&client, &ask, Vec::new()).expect("guided");
+    let first = spans.lock().expect("no panic").len();
+    let prompt: Vec<u32> = (0..4000).map(|i| i * i % VOCAB as u32).collect();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| greedy(&client, &client.sequence(&prompt).expect("sequence"), 1));
+        while spans.lock().expect("no panic").len() == first {
+            std::thread::yield_now();
+        }
+        let (said, _, usage) = guide(&client, &ask, vec![truth.0.clone()]).expect("guided");
+        assert_eq!((said, usage.accepted_tokens), (truth, 40));
+        assert_eq!(reading.join().expect("no panic"), greedy_truth(&prompt, 1));
+    });
+    let spans = spans.lock().expect("no panic");
+    let beside: Vec<_> = spans[first..].iter().filter(|pass| pass[0] == 9 && pass.len() == 3).collect();
+    assert!(beside.len() >= 3 && beside.iter().all(|pass| pass[..] == [9, 9, 128]), "{spans:?}");
 }
