@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use vigor::engine::{Guidance, RngKey, Sampling, sampler};
@@ -23,20 +23,6 @@ const ROWS: [usize; 6] = [1, 4, 8, 16, 64, 256];
 /// Entries of a row of logits.
 const VOCAB: usize = 151_936;
 
-const DTYPES: [GgmlDType; 11] = [
-    GgmlDType::F32,
-    GgmlDType::F16,
-    GgmlDType::BF16,
-    GgmlDType::Q4_0,
-    GgmlDType::Q4_1,
-    GgmlDType::Q5_0,
-    GgmlDType::Q5_1,
-    GgmlDType::Q8_0,
-    GgmlDType::Q4K,
-    GgmlDType::Q5K,
-    GgmlDType::Q6K,
-];
-
 /// Numbers that look like noise, the same in every run.
 fn noise(len: usize) -> Vec<f32> {
     let key = RngKey::new(7);
@@ -47,7 +33,7 @@ fn products(c: &mut Criterion) {
     let (rows, cols) = SHAPE;
     let weights = Tensor::from_vec(noise(rows * cols), (rows, cols), &Device::Cpu).expect("a matrix");
     let mut group = c.benchmark_group("matmul");
-    for dtype in DTYPES {
+    for dtype in PackedMatrix::DTYPES {
         let quantized = QTensor::quantize(&weights, dtype).expect("a type that candle quantises");
         let bytes = quantized.data().expect("on the CPU");
         let packed =

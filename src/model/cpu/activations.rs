@@ -6,6 +6,7 @@
 
 use rayon::prelude::*;
 
+use super::matmul::equal_blocks;
 use super::ops::ROUNDER;
 use super::packed::ZERO;
 use super::simd::multiversion;
@@ -13,7 +14,7 @@ use super::simd::multiversion;
 /// Inputs that share a scale.
 pub(super) const BLOCK: usize = 32;
 
-/// Most rows in a block of rows: the rows of a tile register.
+/// Most rows in a block of rows: a panel of weights is taken through the cache once for each block.
 pub(super) const MAX_ROWS: usize = 16;
 
 /// The largest integer; its high byte is 127 and its low byte 0.
@@ -67,15 +68,10 @@ impl Activations {
 
     /// Quantises `rows` rows of `cols` inputs each.
     pub fn quantise(&mut self, x: &[f32], rows: usize, cols: usize) {
-        let count = rows.div_ceil(MAX_ROWS);
-        self.blocks.resize_with(count, RowBlock::default);
-        let mut first = 0;
-        for (i, block) in self.blocks.iter_mut().enumerate() {
-            (block.first, block.rows) = (first, (rows - first).div_ceil(count - i));
-            first += block.rows;
-        }
-        for block in &mut self.blocks {
-            let rows = block.rows;
+        let blocks = equal_blocks(rows, MAX_ROWS);
+        self.blocks.resize_with(blocks.len(), RowBlock::default);
+        for (block, (first, rows)) in self.blocks.iter_mut().zip(blocks) {
+            (block.first, block.rows) = (first, rows);
             block.planes.resize(2 * rows * cols, 0);
             block.scale.resize(rows * (cols / BLOCK), 0.0);
             for (terms, size) in block.groups.iter_mut().zip([BLOCK / 2, BLOCK]) {
@@ -156,15 +152,13 @@ multiversion! {
                 // A value that is no number makes the whole row none, as it would in f32.
                 let step = if largest.is_finite() { step } else { f32::NAN };
                 part.scale[b * rows + r] = step;
-                for (terms, at, sum) in [
-                    (&mut part.halves, 2 * b, first),
-                    (&mut part.wholes, b, first + second),
-                ] {
-                    terms.0[at * rows + r] = -ZERO * sum;
-                    terms.1[at * rows + r] = step * sum as f32;
-                }
-                part.halves.0[(2 * b + 1) * rows + r] = -ZERO * second;
-                part.halves.1[(2 * b + 1) * rows + r] = step * second as f32;
+                let set = |terms: &mut (&mut [i32], &mut [f32]), group: usize, sum: i32| {
+                    terms.0[group * rows + r] = -ZERO * sum;
+                    terms.1[group * rows + r] = step * sum as f32;
+                };
+                set(&mut part.halves, 2 * b, first);
+                set(&mut part.halves, 2 * b + 1, second);
+                set(&mut part.wholes, b, first + second);
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Products with f32, f16 and bf16 weights, in f32.
 //!
 //! Each output is one chain of fused multiply-adds over k = 0, 1, 2 …, whatever the batch and the instruction
-//! set. A kernel call handles up to [`MAX_ROWS`] rows against one or two panels, so a weight that was widened is
+//! set. A kernel call handles up to [`MAX_ROWS`] rows against one panel, so a weight that was widened is
 //! used once a row; with many rows a panel is widened once and kept in the cache.
 
 use rayon::prelude::*;
 
 use super::Isa;
+use super::matmul::equal_blocks;
 use super::packed::{PANEL, Panels};
 
 /// Most rows in one kernel call: 12 rows × 2 vectors of accumulators leave registers for the weights.
@@ -32,12 +33,11 @@ struct RowBlock {
 impl Rows {
     /// Splits `rows` rows of `cols` inputs into blocks of equal size.
     pub fn pack(&mut self, x: &[f32], rows: usize, cols: usize) {
-        let count = rows.div_ceil(MAX_ROWS);
+        let blocks = equal_blocks(rows, MAX_ROWS);
+        let count = blocks.len();
         self.blocks.resize_with(count, RowBlock::default);
-        let mut first = 0;
-        for (i, block) in self.blocks.iter_mut().enumerate() {
-            (block.first, block.rows) = (first, (rows - first).div_ceil(count - i));
-            first += block.rows;
+        for (block, (first, rows)) in self.blocks.iter_mut().zip(blocks) {
+            (block.first, block.rows) = (first, rows);
         }
         let pack = |block: &mut RowBlock| {
             block.x.resize(block.rows * cols, 0.0);

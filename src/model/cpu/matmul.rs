@@ -66,6 +66,17 @@ impl Output {
     }
 }
 
+/// Splits `rows` rows into as few blocks of at most `most` as will do, of equal size: first row and number of rows of each.
+pub(super) fn equal_blocks(rows: usize, most: usize) -> impl ExactSizeIterator<Item = (usize, usize)> {
+    let count = rows.div_ceil(most);
+    let mut first = 0;
+    (0..count).map(move |i| {
+        let block = (first, (rows - first).div_ceil(count - i));
+        first += block.1;
+        block
+    })
+}
+
 /// Multiplies `rows` rows of activations with several matrices that share them (q, k and v; gate and up).
 ///
 /// # Panics
@@ -120,7 +131,7 @@ pub fn matmul(x: &[f32], rows: usize, products: &mut [Product<'_>], scratch: &mu
 mod tests {
     use super::*;
     use crate::model::cpu::packed::MatrixView;
-    use candle_core::quantized::{GgmlDType, QTensor};
+    use candle_core::quantized::QTensor;
     use candle_core::{Device, Tensor};
 
     fn noise(n: usize, seed: u64) -> Vec<f32> {
@@ -149,19 +160,7 @@ mod tests {
         let values = noise(n * k, 1);
         let x = noise(rows * k, 2);
         let tensor = Tensor::from_vec(values, (n, k), &Device::Cpu).expect("tensor");
-        for dtype in [
-            GgmlDType::F32,
-            GgmlDType::F16,
-            GgmlDType::BF16,
-            GgmlDType::Q4_0,
-            GgmlDType::Q4_1,
-            GgmlDType::Q5_0,
-            GgmlDType::Q5_1,
-            GgmlDType::Q8_0,
-            GgmlDType::Q4K,
-            GgmlDType::Q5K,
-            GgmlDType::Q6K,
-        ] {
+        for dtype in PackedMatrix::DTYPES {
             let quantized = QTensor::quantize(&tensor, dtype).expect("quantize");
             let bytes = quantized.data().expect("data");
             let view = MatrixView { dtype, rows: n, cols: k, bytes: &bytes };

@@ -120,6 +120,21 @@ pub(super) struct Lanes(pub [f32; HALF]);
 pub(super) const HALF: usize = PANEL / 2;
 
 impl PackedMatrix {
+    /// The element and block types that can be packed.
+    pub const DTYPES: [GgmlDType; 11] = [
+        GgmlDType::F32,
+        GgmlDType::F16,
+        GgmlDType::BF16,
+        GgmlDType::Q4_0,
+        GgmlDType::Q4_1,
+        GgmlDType::Q5_0,
+        GgmlDType::Q5_1,
+        GgmlDType::Q8_0,
+        GgmlDType::Q4K,
+        GgmlDType::Q5K,
+        GgmlDType::Q6K,
+    ];
+
     /// Packs a matrix; `None` when its type is not supported.
     pub fn pack(view: &MatrixView<'_>) -> Option<Self> {
         let (rows, cols) = (view.rows, view.cols);
