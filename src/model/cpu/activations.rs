@@ -15,7 +15,7 @@ use super::simd::multiversion;
 pub(super) const BLOCK: usize = 32;
 
 /// Most rows in a block of rows: a panel of weights is taken through the cache once for each block.
-pub(super) const MAX_ROWS: usize = 16;
+pub(super) const MAX_ROWS: usize = 8;
 
 /// The largest integer; its high byte is 127 and its low byte 0.
 const LARGEST: f32 = 32_512.0;
@@ -176,7 +176,7 @@ mod tests {
         let mut activations = Activations::default();
         activations.quantise(&x, rows, cols);
         let sizes: Vec<(usize, usize)> = activations.blocks().iter().map(|b| (b.first, b.rows)).collect();
-        assert_eq!(sizes, [(0, 10), (10, 9)]);
+        assert_eq!(sizes, [(0, 7), (7, 6), (13, 6)]);
         for block in activations.blocks() {
             for r in 0..block.rows {
                 for b in 0..cols / BLOCK {

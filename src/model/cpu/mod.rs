@@ -26,12 +26,14 @@ pub enum Isa {
     Avx512,
     /// Dot products of bytes in 512-bit vectors.
     Vnni,
+    /// Tile registers that multiply bytes.
+    Amx,
 }
 
 impl Isa {
-    const ALL: [Isa; 4] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Vnni];
+    const ALL: [Isa; 5] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Vnni, Isa::Amx];
 
-    /// What this machine has. `VIGOR_SIMD=avx512|avx2|portable` asks for less.
+    /// What this machine has. `VIGOR_SIMD=vnni|avx512|avx2|portable` asks for less.
     pub fn detect() -> Self {
         static ISA: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
         *ISA.get_or_init(|| {
@@ -54,8 +56,10 @@ impl Isa {
             Isa::Avx2
         } else if !is_x86_feature_detected!("avx512vnni") {
             Isa::Avx512
-        } else {
+        } else if !integer::has_tiles() {
             Isa::Vnni
+        } else {
+            Isa::Amx
         }
     }
 
@@ -71,6 +75,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Vnni => "vnni",
+            Isa::Amx => "amx",
         }
     }
 }

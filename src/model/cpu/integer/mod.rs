@@ -14,6 +14,8 @@ use super::activations::{Activations, MAX_ROWS, RowBlock};
 use super::packed::{Integers, Lanes, Line, PANEL, Quantised};
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 mod portable;
 mod unpack;
@@ -82,7 +84,11 @@ pub(super) fn multiply(
         panel.integers = PanelIntegers::Bytes(unpacked);
     }
     let mut tile = Tile([[0.0; PANEL]; MAX_ROWS]);
-    for block in blocks {
+    let next = std::mem::replace(&mut panel.next.1, 0);
+    for (index, block) in blocks.iter().enumerate() {
+        if index + 1 == blocks.len() {
+            panel.next.1 = next;
+        }
         kernel(isa, panel, block, &mut tile);
         for (r, lanes) in tile.0[..block.rows].iter().enumerate() {
             put(block.first + r, lanes);
@@ -95,7 +101,16 @@ const FEW_ROWS: usize = 4;
 
 /// Whether the kernel of an instruction set multiplies nibbles; all multiply bytes.
 fn takes_nibbles(isa: Isa) -> bool {
-    isa == Isa::Vnni
+    isa >= Isa::Vnni
+}
+
+/// Whether the processor has tile registers that multiply bytes and the system grants them to this process.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_tiles() -> bool {
+    const TILE: u32 = 1 << 24;
+    const INT8: u32 = 1 << 25;
+    let features = std::arch::x86_64::__cpuid_count(7, 0).edx;
+    features & (TILE | INT8) == TILE | INT8 && amx::ask_system()
 }
 
 fn kernel(isa: Isa, panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
@@ -105,7 +120,9 @@ fn kernel(isa: Isa, panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
         // SAFETY: the instruction set was detected; panel and rows belong to one product, so they fit.
         Isa::Avx2 | Isa::Avx512 => unsafe { avx2::kernel(panel, x, &mut tile.0) },
         // SAFETY: as above.
-        Isa::Vnni => unsafe { vnni::kernel(panel, x, tile) },
+        Isa::Amx if !matches!(panel.integers, PanelIntegers::Nibbles { .. }) && x.rows > FEW_ROWS => unsafe { amx::kernel(panel, x, tile) },
+        // SAFETY: as above.
+        Isa::Vnni | Isa::Amx => unsafe { vnni::kernel(panel, x, tile) },
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
