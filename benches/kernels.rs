@@ -8,13 +8,14 @@ use std::hint::black_box;
 
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use vigor::engine::{Guidance, RngKey, Sampling, sampler};
 use vigor::model::cpu::PackedMatrix;
 use vigor::model::cpu::attention::{HeadShape, KvLayer, PAGE, Query, attend};
 use vigor::model::cpu::matmul::{Product, Scratch, matmul};
 use vigor::model::cpu::ops::log_softmax;
 use vigor::model::cpu::packed::MatrixView;
+use vigor::team::Team;
 
 /// Output channels and input channels of the matrix: whole blocks of every type.
 const SHAPE: (usize, usize) = (4864, 1024);
@@ -120,4 +121,9 @@ fn settings() -> Criterion {
 }
 
 criterion_group! { name = kernels; config = settings(); targets = products, attention, vocabulary }
-criterion_main!(kernels);
+
+fn main() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Team::new(threads).install(kernels);
+    Criterion::default().configure_from_args().final_summary();
+}

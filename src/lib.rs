@@ -30,3 +30,4 @@ pub mod session;
 pub mod source;
 pub mod syntax;
 pub mod task;
+pub mod team;

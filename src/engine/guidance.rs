@@ -5,10 +5,10 @@
 //! the bare `log p + γ (log q − log p)`. The ε matters for γ above 1: without it a token that both streams
 //! find all but impossible wins when q finds it a little less so, as `(q / p)^γ` knows no bound.
 
-use rayon::prelude::*;
 
 use crate::model::cpu::ops;
 use crate::model::cpu::simd::multiversion;
+use crate::team;
 
 /// Entries that one task mixes.
 const PART: usize = 1 << 14;
@@ -40,8 +40,8 @@ impl Guidance {
             out.extend_from_slice(q);
         } else {
             out.resize(p.len(), 0.0);
-            let parts = out.par_chunks_mut(PART).zip(p.par_chunks(PART).zip(q.par_chunks(PART)));
-            parts.for_each(|(out, (p, q))| mix_part(*self, p, q, out));
+            let parts = out.chunks_mut(PART).zip(p.chunks(PART).zip(q.chunks(PART)));
+            team::each(parts, |(out, (p, q))| mix_part(*self, p, q, out));
             ops::log_softmax(out);
         }
     }

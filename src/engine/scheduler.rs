@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use rayon::prelude::*;
-
 use super::EngineError;
 use super::client::{EngineOptions, Message, Sequence, Stats};
 use super::job::{GenerateJob, GuideJob, Job, MAX_DRAFT, PREFILL_CHUNK, Rows, ScoreJob, Wait};
 use super::sequence::{SequenceId, State, Store};
 use crate::model::cpu::ops::log_softmax;
 use crate::model::{LanguageModel, LogitRows, Span};
+use crate::team::{self, Team};
 
 /// Runs until the last client is gone or asks to stop.
 pub(super) fn run(
@@ -20,14 +19,10 @@ pub(super) fn run(
     receiver: Receiver<Message>,
     stats: &Stats,
 ) {
-    // The loop itself runs on one of the pool's threads, so a parallel loop starts without a hand-over.
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build();
+    let team = Team::new(options.threads);
     let store = Store::new(model, options.prefix_cache);
     let mut scheduler = Scheduler { store, jobs: Vec::new(), options, logits: Vec::new() };
-    match threads {
-        Ok(pool) => pool.install(move || scheduler.serve(&receiver, stats)),
-        Err(_) => scheduler.serve(&receiver, stats),
-    }
+    team.install(|| scheduler.serve(&receiver, stats));
 }
 
 struct Scheduler {
@@ -207,7 +202,7 @@ impl Scheduler {
         let vocab = model.vocab();
         let spans: Vec<Span<'_>> = parts.iter().flat_map(|part| part.spans(&states[&part.id])).collect();
         model.forward(&spans, &mut self.logits);
-        self.logits.par_chunks_mut(vocab).for_each(log_softmax);
+        team::each(self.logits.chunks_mut(vocab), log_softmax);
 
         let mut rows = self.logits.chunks_exact(vocab);
         for part in parts {

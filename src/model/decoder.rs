@@ -3,14 +3,13 @@
 //! A batch is any mix of spans (prompts being read, branches at their next token) of any number of sequences.
 //! The rows of all spans go through every matrix product together; attention looks up each row's own pages.
 
-use rayon::prelude::*;
-
 use super::config::ModelConfig;
 use super::cpu::attention::{self, KvLayer, PAGE, Query};
 use super::cpu::matmul::{Product, Scratch, matmul};
 use super::cpu::{PackedMatrix, ops};
 use super::weights::{Part, Role, WeightSource, matrix_of, vector_of};
 use super::{LanguageModel, LogitRows, ModelError, Span};
+use crate::team;
 
 /// A model ready to run on the CPU.
 pub struct Decoder {
@@ -122,8 +121,8 @@ const ROWS: usize = 16;
 /// RMS norm of every row, shared among the threads.
 fn norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let size = ROWS * weight.len();
-    let parts = x.par_chunks(size).zip(out.par_chunks_mut(size));
-    parts.for_each(|(x, out)| ops::rms_norm(x, weight, eps, out));
+    let parts = x.chunks(size).zip(out.chunks_mut(size));
+    team::each(parts, |(x, out)| ops::rms_norm(x, weight, eps, out));
 }
 
 /// Where a row of the batch stands.
@@ -239,8 +238,8 @@ impl Decoder {
         let scale = 1.0 / (shape.head_dim as f32).sqrt();
         let (k_layer, v_layer) = (&mut self.cache.k[layer], &mut self.cache.v[layer]);
         let (rope, pairs) = (&self.rope, self.config.rope_pairs);
-        let turns = work.q.par_chunks_mut(ROWS * q_dim).zip(work.rows.par_chunks(ROWS));
-        turns.for_each(|(q, rows)| {
+        let turns = work.q.chunks_mut(ROWS * q_dim).zip(work.rows.chunks(ROWS));
+        team::each(turns, |(q, rows)| {
             for (q, row) in q.chunks_exact_mut(q_dim).zip(rows) {
                 let (cos, sin) = rope.at(row.position);
                 ops::rope(q, shape.head_dim, cos, sin, pairs);
@@ -294,8 +293,8 @@ impl Decoder {
             }
         }
         let size = ROWS * self.config.feed_forward;
-        let parts = work.gate.par_chunks_mut(size).zip(work.up.par_chunks(size));
-        parts.for_each(|(gate, up)| ops::swiglu(gate, up));
+        let parts = work.gate.chunks_mut(size).zip(work.up.chunks(size));
+        team::each(parts, |(gate, up)| ops::swiglu(gate, up));
         let mut products = [Product { weights: &block.down.weight, out: &mut work.delta }];
         matmul(&work.gate, rows, &mut products, &mut work.scratch);
         if let Some(bias) = &block.down.bias {

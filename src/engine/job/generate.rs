@@ -2,7 +2,6 @@
 
 use std::sync::mpsc::Sender;
 
-use rayon::prelude::*;
 
 use super::{
     Finish, Generated, Job, Lane, Limit, Progress, Rows, StopRule, Usage, Wait, alternatives, count_passes,
@@ -13,6 +12,7 @@ use crate::engine::rng::RngKey;
 use crate::engine::sampler::{self, Sampler, Sampling};
 use crate::engine::sequence::{Logprobs, SequenceId, Store};
 use crate::model::cpu::ops::log_softmax;
+use crate::team;
 
 /// Asks for `n` continuations of one sequence.
 pub struct Generate {
@@ -73,15 +73,12 @@ impl GenerateJob {
             .filter(|l| l.finish.is_none())
             .filter_map(|l| store.get(l.id).logprobs.clone().map(|p| (l, p)))
             .collect();
-        let drawn: Vec<(SequenceId, u32)> = drawing
-            .into_par_iter()
-            .map(|(lane, p)| {
-                let token = sampler::draw(&p, sampling, lane.key.with(lane.tokens.len() as u64));
-                let top = alternatives(&p, limit.alternatives, token, &p, None);
-                lane.push(token, p[token as usize], top, limit);
-                (lane.id, token)
-            })
-            .collect();
+        let drawn: Vec<(SequenceId, u32)> = team::map(drawing.into_iter(), |(lane, p)| {
+            let token = sampler::draw(&p, sampling, lane.key.with(lane.tokens.len() as u64));
+            let top = alternatives(&p, limit.alternatives, token, &p, None);
+            lane.push(token, p[token as usize], top, limit);
+            (lane.id, token)
+        });
         self.usage.generated_tokens += drawn.len();
         for (id, token) in drawn {
             store.append(id, &[token]);
@@ -101,9 +98,7 @@ impl GenerateJob {
         let temperature = if stochastic { self.sampling.temperature } else { 1.0 };
         let inputs: Vec<(usize, &Lane, Option<Logprobs>)> =
             self.lanes.iter().enumerate().map(|(i, l)| (i, l, store.get(l.id).logprobs.clone())).collect();
-        let mut extensions: Vec<Extension> = inputs
-            .into_par_iter()
-            .flat_map_iter(|(index, lane, p)| {
+        let extensions = team::map(inputs.into_iter(), |(index, lane, p)| {
                 let rank = if stochastic { lane.gumbel } else { lane.score };
                 let Some(p) = p.filter(|_| lane.finish.is_none()) else {
                     return vec![Extension { lane: index, token: None, score: lane.score, rank }];
@@ -125,8 +120,8 @@ impl GenerateJob {
                         rank,
                     })
                     .collect()
-            })
-            .collect();
+            });
+        let mut extensions: Vec<Extension> = extensions.into_iter().flatten().collect();
         extensions.sort_by(|a, b| b.rank.total_cmp(&a.rank));
         extensions.truncate(n);
 

@@ -4,12 +4,11 @@
 //! quantised product is inexact but its f32 sums. The 16 bits stand as two signed bytes, `256 · high + low`,
 //! in planes of their own: byte dot products of both planes with the same weights give the exact result.
 
-use rayon::prelude::*;
-
 use super::matmul::equal_blocks;
 use super::ops::ROUNDER;
 use super::packed::ZERO;
 use super::simd::multiversion;
+use crate::team;
 
 /// Inputs that share a scale.
 pub(super) const BLOCK: usize = 32;
@@ -79,12 +78,12 @@ impl Activations {
                 terms.sum.resize(rows * (cols / size), 0.0);
             }
         }
-        let mut parts: Vec<Part<'_>> = self.blocks.iter_mut().flat_map(|block| block.parts(cols)).collect();
-        let quantise = |part: &mut Part<'_>| quantise_part(x, cols, part);
+        let parts = self.blocks.iter_mut().flat_map(|block| block.parts(cols));
         if rows * cols > PART * MAX_ROWS {
-            parts.par_iter_mut().for_each(quantise);
+            let parts: Vec<Part<'_>> = parts.collect();
+            team::each(parts.into_iter(), |mut part| quantise_part(x, cols, &mut part));
         } else {
-            parts.iter_mut().for_each(quantise);
+            parts.for_each(|mut part| quantise_part(x, cols, &mut part));
         }
     }
 }

@@ -5,11 +5,11 @@
 //! over the pages side by side, so branches of one trunk (and neighbours in a prompt) read what they share once.
 //! Each row's scores, softmax and sum go over positions 0, 1, 2 … whatever else is in the batch.
 
-use rayon::prelude::*;
 
 use super::matmul::Output;
 use super::ops::{exp, lane_max, lane_sum};
 use super::simd::multiversion;
+use crate::team;
 
 /// Positions a page.
 pub const PAGE: usize = 32;
@@ -81,11 +81,11 @@ pub fn attend(layer: KvLayer<'_>, queries: &[Query<'_>], q: &[f32], out: &mut [f
     assert_eq!((q.len(), out.len()), (queries.len() * width, queries.len() * width));
     let longest = queries.iter().map(|q| q.len).max().unwrap_or(0).next_multiple_of(PAGE);
     let fit = SCORES / (4 * shape.group() * longest.max(PAGE));
-    let share = (queries.len() * shape.kv_heads).div_ceil(rayon::current_num_threads());
+    let share = (queries.len() * shape.kv_heads).div_ceil(team::threads());
     let at_once = fit.min(share).clamp(1, 32);
     let out = Output::new(out, width);
     let tasks = queries.len().div_ceil(at_once) * shape.kv_heads;
-    (0..tasks).into_par_iter().for_each_init(Vec::new, |scratch, task| {
+    team::share(tasks, Vec::new, |scratch, task| {
         let (first, kv_head) = (task / shape.kv_heads * at_once, task % shape.kv_heads);
         let queries = &queries[first..queries.len().min(first + at_once)];
         attend_rows(layer, kv_head, queries, &q[first * width..], scratch, |row, sums| {

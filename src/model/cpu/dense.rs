@@ -4,11 +4,11 @@
 //! set. A kernel call handles up to [`MAX_ROWS`] rows against one panel, so a weight that was widened is
 //! used once a row; with many rows a panel is widened once and kept in the cache.
 
-use rayon::prelude::*;
 
 use super::Isa;
 use super::matmul::equal_blocks;
 use super::packed::{PANEL, Panels};
+use crate::team;
 
 /// Most rows in one kernel call: 12 rows × 2 vectors of accumulators leave registers for the weights.
 const MAX_ROWS: usize = 12;
@@ -48,7 +48,7 @@ impl Rows {
             }
         };
         if count > 2 {
-            self.blocks.par_iter_mut().for_each(pack);
+            team::each(self.blocks.iter_mut(), pack);
         } else {
             self.blocks.iter_mut().for_each(pack);
         }

@@ -4,11 +4,10 @@
 //! both, each output is one fixed chain of operations, so a row's bits do not depend on its neighbours. Threads
 //! share the panels; with many rows, blocks of rows that fit the cache go one after the other.
 
-use rayon::prelude::*;
-
 use super::activations::Activations;
-use super::packed::{Line, PANEL, PackedMatrix, Panels};
+use super::packed::{PANEL, PackedMatrix, Panels};
 use super::{Isa, dense, integer};
+use crate::team;
 
 /// Bytes of activations that should stay in a core's second-level cache while the panels pass by.
 const CACHED: usize = 1 << 20;
@@ -32,7 +31,7 @@ pub struct Scratch {
 #[derive(Default)]
 struct Unpacked {
     widened: Vec<f32>,
-    lines: Vec<Line>,
+    integers: integer::Workspace,
 }
 
 /// A result that several tasks fill, each with columns of its own.
@@ -107,7 +106,8 @@ pub fn matmul(x: &[f32], rows: usize, products: &mut [Product<'_>], scratch: &mu
             scratch.dense.pack(x, rows, cols);
         }
         let (scratch, targets) = (&*scratch, &targets);
-        units.par_iter().for_each_init(Unpacked::default, |unpacked, &(index, panel)| {
+        team::share(units.len(), Unpacked::default, |unpacked, unit| {
+            let (index, panel) = units[unit];
             let (matrix, out) = targets[index];
             let column = panel * PANEL;
             let width = PANEL.min(matrix.rows - column);
@@ -118,8 +118,8 @@ pub fn matmul(x: &[f32], rows: usize, products: &mut [Product<'_>], scratch: &mu
             };
             match &matrix.panels {
                 Panels::Quantised(weights) => {
-                    let lines = &mut unpacked.lines;
-                    integer::multiply(Isa::detect(), weights, panel, cols, &scratch.integers, lines, put);
+                    let workspace = &mut unpacked.integers;
+                    integer::multiply(Isa::detect(), weights, panel, cols, &scratch.integers, workspace, put);
                 }
                 panels => dense::multiply(panels, panel, cols, &scratch.dense, &mut unpacked.widened, put),
             }
@@ -156,7 +156,7 @@ mod tests {
     /// not a multiple of the panel; and each row alone gives the same bits as in the batch.
     #[test]
     fn agrees_with_f64_and_with_itself_in_any_batch() {
-        let (n, k, rows) = (70, 512, 40);
+        let (n, k, rows) = (70, 768, 40);
         let values = noise(n * k, 1);
         let x = noise(rows * k, 2);
         let tensor = Tensor::from_vec(values, (n, k), &Device::Cpu).expect("tensor");
@@ -173,7 +173,7 @@ mod tests {
                     let x = &x[t * k..][..k];
                     let truth: f64 = w.iter().zip(x).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
                     let ours = f64::from(batch[t * n + j]);
-                    assert!((ours - truth).abs() < 5e-4, "{dtype:?} [{t}][{j}]: {ours} and not {truth}");
+                    assert!((ours - truth).abs() < 8e-4, "{dtype:?} [{t}][{j}]: {ours} and not {truth}");
                 }
             }
             for size in [1, 2, 3, 5, 7, 12, 13, 25] {

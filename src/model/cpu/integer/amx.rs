@@ -7,10 +7,12 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
-use super::{PanelRef, Tile};
+use super::{PREFETCH, PanelIntegers, PanelRef, Tile};
 use crate::model::cpu::activations::{BLOCK, MAX_ROWS, RowBlock};
-use crate::model::cpu::packed::HALF;
+use crate::model::cpu::packed::{HALF, Line, ZERO};
 
 /// Whether the system lets this process use the tile registers; Linux saves that much state only for processes that ask.
 #[cfg(target_os = "linux")]
@@ -56,28 +58,89 @@ impl Shapes {
     }
 }
 
+/// The tile registers of this thread, given their shapes when those change and given back at the end.
+#[derive(Debug, Default)]
+pub(super) struct Registers {
+    /// Rows and group of the shapes that are loaded.
+    shape: Option<(usize, usize)>,
+    /// Registers belong to a thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Registers {
+    /// # Safety
+    /// AMX, granted by the system.
+    unsafe fn set(&mut self, rows: usize, group: usize) {
+        if self.shape != Some((rows, group)) {
+            self.shape = Some((rows, group));
+            let shapes = Shapes::new(rows, group);
+            // SAFETY: the caller's promise; `shapes` is what the instruction reads.
+            unsafe { asm!("ldtilecfg [{0}]", in(reg) &shapes, options(nostack, readonly)) };
+        }
+    }
+}
+
+impl Drop for Registers {
+    fn drop(&mut self) {
+        if self.shape.is_some() {
+            // SAFETY: shapes were loaded, so the machine has tiles.
+            unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        }
+    }
+}
+
+/// Groups (a power of two) whose integers are kept when nobody needs them later: those stay in the first-level cache.
+const RING: usize = 4;
+
+/// Lines of bytes that the ring takes.
+const RING_LINES: usize = RING * 16;
+
+/// Lines of bytes that a panel's unpacked integers take: all of them when more rows follow that need them.
+pub(super) fn lines_needed(cols: usize, blocks: usize) -> usize {
+    if blocks == 1 { RING_LINES } else { cols / 2 }
+}
+
 /// Sums of one group: `[half][plane × rows + row][channel]`.
 #[repr(C, align(64))]
 struct Sums([[[i32; HALF]; 2 * MAX_ROWS]; 2]);
 
+/// Multiplies a block of rows with a panel. Nibbles are written as bytes to `unpacked`, which holds [`lines_needed`] lines.
+///
 /// # Safety
 /// AMX (tile and int8, granted by the system) and AVX-512 F, BW, VL and DQ; panel and rows have the same number of
-/// inputs; the panel's integers are bytes.
-pub(super) unsafe fn kernel(panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
-    let shapes = Shapes::new(x.rows, panel.group);
+/// inputs.
+pub(super) unsafe fn kernel(
+    panel: PanelRef<'_>,
+    x: &RowBlock,
+    unpacked: &mut [Line],
+    registers: &mut Registers,
+    tile: &mut Tile,
+) {
     macro_rules! run {
         ($rows:literal) => {
-            match (panel.group, panel.offset.is_some()) {
-                (16, false) => rows::<$rows, 16, false>(panel, x, tile),
-                (32, false) => rows::<$rows, 32, false>(panel, x, tile),
-                (32, true) => rows::<$rows, 32, true>(panel, x, tile),
+            match (panel.integers, panel.group, panel.offset.is_some()) {
+                (PanelIntegers::Bytes(_), 16, false) => rows::<$rows, 16, false, 8>(panel, x, unpacked, tile),
+                (PanelIntegers::Bytes(_), 32, false) => rows::<$rows, 32, false, 8>(panel, x, unpacked, tile),
+                (PanelIntegers::Bytes(_), 32, true) => rows::<$rows, 32, true, 8>(panel, x, unpacked, tile),
+                (PanelIntegers::Nibbles { fifth: None, .. }, 32, false) => {
+                    rows::<$rows, 32, false, 4>(panel, x, unpacked, tile)
+                }
+                (PanelIntegers::Nibbles { fifth: None, .. }, 32, true) => {
+                    rows::<$rows, 32, true, 4>(panel, x, unpacked, tile)
+                }
+                (PanelIntegers::Nibbles { fifth: Some(_), .. }, 32, false) => {
+                    rows::<$rows, 32, false, 5>(panel, x, unpacked, tile)
+                }
+                (PanelIntegers::Nibbles { fifth: Some(_), .. }, 32, true) => {
+                    rows::<$rows, 32, true, 5>(panel, x, unpacked, tile)
+                }
                 _ => unreachable!("no format has such groups"),
             }
         };
     }
-    // SAFETY: the caller's promise; `shapes` is what `ldtilecfg` reads; the tile registers are given back.
+    // SAFETY: the caller's promise.
     unsafe {
-        asm!("ldtilecfg [{0}]", in(reg) &shapes, options(nostack, readonly));
+        registers.set(x.rows, panel.group);
         match x.rows {
             1 => run!(1),
             2 => run!(2),
@@ -89,11 +152,10 @@ pub(super) unsafe fn kernel(panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) 
             MAX_ROWS => run!(8),
             _ => unreachable!("blocks have 1 to {MAX_ROWS} rows"),
         }
-        asm!("tilerelease", options(nostack, nomem));
     }
 }
 
-/// Forms the products of group `$group` in registers `$first` and `$second`.
+/// Forms the products of a group in registers `$first` and `$second`.
 macro_rules! multiply {
     ($first:literal, $second:literal, $activations:expr, $lines:expr) => {
         asm!(
@@ -129,88 +191,124 @@ macro_rules! store {
 }
 
 /// # Safety
-/// As [`kernel`]; the shapes are loaded, and `x` has `R` rows.
+/// As [`kernel`]; the shapes are loaded, `x` has `R` rows, and `BITS` are those of the panel's integers.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool>(
+unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BITS: u8>(
     panel: PanelRef<'_>,
     x: &RowBlock,
+    unpacked: &mut [Line],
     tile: &mut Tile,
 ) {
     let groups = panel.scale.len() / 2;
-    let lines = panel.bytes().as_ptr();
-    let (next, next_lines) = panel.next;
-    let share = next_lines.div_ceil(groups);
-    let mut sums = [const { Sums([[[0; HALF]; 2 * MAX_ROWS]; 2]) }; 2];
+    let ring = if unpacked.len() == RING_LINES { RING - 1 } else { usize::MAX };
+    let (source, fifths, zero) = match panel.integers {
+        PanelIntegers::Bytes(lines) => (lines.as_ptr(), std::ptr::null(), ZERO),
+        PanelIntegers::Nibbles { low, fifth, zero } => {
+            (low.as_ptr(), fifth.map_or(std::ptr::null(), <[_]>::as_ptr), zero)
+        }
+    };
+    let (nibble, sixteen) = (_mm512_set1_epi8(0xf), _mm512_set1_epi8(16));
+    let shift = _mm512_set1_epi8((ZERO - zero) as i8);
+    let terms = x.terms(GROUP);
+    let (scale, offset) = (panel.scale.as_ptr(), panel.offset.map_or(std::ptr::null(), <[_]>::as_ptr));
+    let mut sums = [const { MaybeUninit::<Sums>::uninit() }; 2];
     let mut acc = [[_mm512_setzero_ps(); 2]; R];
-    // SAFETY: `x` holds 2 × rows × k bytes, `panel` k / 4 × 2 lines, `sums` two tiles of 2 × R rows of 64 bytes each;
-    // the compiler uses no tile registers of its own, so they keep their values from one statement to the next.
+    // SAFETY: `x` holds 2 × rows × k bytes and the terms of each group and row, `panel` its lines and two lanes a
+    // group, `unpacked` a ring of groups or all of them, `sums` two tiles of 2 × R rows of 64 bytes each. A tile's sums
+    // are read after they were stored. The compiler uses no tile registers of its own, so they keep their values
+    // from one statement to the next. A prefetch past the end reads nothing.
     unsafe {
+        macro_rules! unpack {
+            ($g:expr) => {
+                let to = unpacked.as_mut_ptr().add(($g & ring) * GROUP / 2);
+                for j in 0..GROUP / 4 {
+                    let at = $g * GROUP / 4 + j;
+                    let line = source.add(at);
+                    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH).cast());
+                    let both = _mm512_load_si512(line.cast());
+                    let mut first = _mm512_add_epi8(_mm512_and_si512(both, nibble), shift);
+                    let mut second = _mm512_and_si512(_mm512_srli_epi16::<4>(both), nibble);
+                    second = _mm512_add_epi8(second, shift);
+                    if BITS == 5 {
+                        let fifth = fifths.add(at);
+                        _mm_prefetch::<_MM_HINT_T0>(fifth.wrapping_add(PREFETCH).cast());
+                        let fifth = *fifth;
+                        first = _mm512_mask_add_epi8(first, fifth[0], first, sixteen);
+                        second = _mm512_mask_add_epi8(second, fifth[1], second, sixteen);
+                    }
+                    _mm512_store_si512(to.add(2 * j).cast(), first);
+                    _mm512_store_si512(to.add(2 * j + 1).cast(), second);
+                }
+            };
+        }
+        // One group's turn: its products are formed, those of the group before stored, the one before that closed.
         macro_rules! turn {
-            ($g:expr, $first:literal, $second:literal, $other_first:literal, $other_second:literal, $sums:expr, $other_sums:expr) => {
+            ($g:expr, $formed:literal, $first:literal, $second:literal, $stored:literal, $other_first:literal, $other_second:literal) => {
                 let g = $g;
                 if g < groups {
                     let (block, within) = (g * GROUP / BLOCK, g * GROUP % BLOCK);
                     let activations = x.planes.as_ptr().add(2 * block * R * BLOCK + within);
-                    multiply!($first, $second, activations, lines.add(g * GROUP / 2));
-                    for line in 0..share {
-                        _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(g * share + line).cast());
-                    }
+                    let lines = if BITS == 8 {
+                        let lines = source.add(g * GROUP / 2);
+                        for line in 0..GROUP / 2 {
+                            _mm_prefetch::<_MM_HINT_T0>(lines.wrapping_add(PREFETCH + line).cast());
+                        }
+                        lines
+                    } else {
+                        unpacked.as_ptr().add((g & ring) * GROUP / 2)
+                    };
+                    multiply!($first, $second, activations, lines);
+                }
+                if BITS != 8 && g + 2 < groups {
+                    unpack!((g + 2));
                 }
                 if (1..=groups).contains(&g) {
-                    store!($other_first, $other_second, &mut sums[$other_sums]);
+                    store!($other_first, $other_second, sums[$stored].as_mut_ptr());
                 }
                 if (2..groups + 2).contains(&g) {
-                    close::<R, GROUP, OFFSET>(panel, x, g - 2, &sums[$sums], &mut acc);
+                    let g = g - 2;
+                    let sums = sums[$formed].as_ptr().cast::<i32>();
+                    let scale = scale.add(2 * g);
+                    let scale = [_mm512_load_ps(scale.cast()), _mm512_load_ps(scale.add(1).cast())];
+                    let offset = if OFFSET {
+                        let offset = offset.add(2 * g);
+                        [_mm512_load_ps(offset.cast()), _mm512_load_ps(offset.add(1).cast())]
+                    } else {
+                        [_mm512_setzero_ps(); 2]
+                    };
+                    for r in 0..R {
+                        let step = _mm512_set1_ps(*x.scale.as_ptr().add(g * GROUP / BLOCK * R + r));
+                        let bias = _mm512_set1_epi32(*terms.bias.as_ptr().add(g * R + r));
+                        for half in 0..2 {
+                            let plane = |row: usize| {
+                                _mm512_load_si512(sums.add((half * 2 * MAX_ROWS + row) * HALF).cast())
+                            };
+                            let integer = _mm512_add_epi32(_mm512_slli_epi32::<8>(plane(r)), plane(R + r));
+                            let value = _mm512_cvtepi32_ps(_mm512_add_epi32(integer, bias));
+                            let acc = &mut acc[r][half];
+                            *acc = _mm512_fmadd_ps(value, _mm512_mul_ps(scale[half], step), *acc);
+                            if OFFSET {
+                                let sum = _mm512_set1_ps(*terms.sum.as_ptr().add(g * R + r));
+                                *acc = _mm512_fmadd_ps(offset[half], sum, *acc);
+                            }
+                        }
+                    }
                 }
             };
         }
-        for g in (0..groups + 2).step_by(2) {
-            turn!(g, "tmm0", "tmm1", "tmm2", "tmm3", 0, 1);
-            turn!(g + 1, "tmm2", "tmm3", "tmm0", "tmm1", 1, 0);
+        if BITS != 8 {
+            unpack!(0);
+            if groups > 1 {
+                unpack!(1);
+            }
         }
-        for (row, acc) in tile.0[..R].iter_mut().zip(acc) {
+        for g in (0..groups + 2).step_by(2) {
+            turn!(g, 0, "tmm0", "tmm1", 1, "tmm2", "tmm3");
+            turn!(g + 1, 1, "tmm2", "tmm3", 0, "tmm0", "tmm1");
+        }
+        for (row, acc) in tile.0.iter_mut().zip(acc) {
             _mm512_store_ps(row.as_mut_ptr(), acc[0]);
             _mm512_store_ps(row.as_mut_ptr().add(HALF), acc[1]);
-        }
-    }
-}
-
-/// Adds the scaled sums of group `g` to the results.
-///
-/// # Safety
-/// AVX-512; `g` is less than the number of groups, and `x` has `R` rows.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-unsafe fn close<const R: usize, const GROUP: usize, const OFFSET: bool>(
-    panel: PanelRef<'_>,
-    x: &RowBlock,
-    g: usize,
-    sums: &Sums,
-    acc: &mut [[__m512; 2]; R],
-) {
-    let terms = x.terms(GROUP);
-    // SAFETY: `sums` has 2 × R rows, `x` the terms of each group and row, `panel` two lanes a group.
-    unsafe {
-        let lanes = |lanes: &[crate::model::cpu::packed::Lanes]| {
-            let at = lanes.as_ptr().add(2 * g);
-            [_mm512_load_ps(at.cast()), _mm512_load_ps(at.add(1).cast())]
-        };
-        let scale = lanes(panel.scale);
-        let offset = panel.offset.map_or([_mm512_setzero_ps(); 2], lanes);
-        let step = x.scale.as_ptr().add(g * GROUP / BLOCK * R);
-        let bias = terms.bias.as_ptr().add(g * R);
-        let sum = terms.sum.as_ptr().add(g * R);
-        for r in 0..R {
-            let (step, bias) = (_mm512_set1_ps(*step.add(r)), _mm512_set1_epi32(*bias.add(r)));
-            for half in 0..2 {
-                let plane = |row: usize| _mm512_load_si512(sums.0[half].as_ptr().add(row).cast());
-                let integer = _mm512_add_epi32(_mm512_slli_epi32::<8>(plane(r)), plane(R + r));
-                let value = _mm512_cvtepi32_ps(_mm512_add_epi32(integer, bias));
-                acc[r][half] = _mm512_fmadd_ps(value, _mm512_mul_ps(scale[half], step), acc[r][half]);
-                if OFFSET {
-                    acc[r][half] = _mm512_fmadd_ps(offset[half], _mm512_set1_ps(*sum.add(r)), acc[r][half]);
-                }
-            }
         }
     }
 }

@@ -44,6 +44,17 @@ enum PanelIntegers<'a> {
 #[repr(align(64))]
 struct Tile([[f32; PANEL]; MAX_ROWS]);
 
+/// Lines between a prefetch and its use: 4 KiB ahead.
+const PREFETCH: usize = 64;
+
+/// What a thread needs while it multiplies panels.
+#[derive(Debug, Default)]
+pub(super) struct Workspace {
+    unpacked: Vec<Line>,
+    #[cfg(target_arch = "x86_64")]
+    tiles: amx::Registers,
+}
+
 /// Multiplies every row with panel number `panel`; `put` takes the number of a row and its 32 results.
 pub(super) fn multiply(
     isa: Isa,
@@ -51,7 +62,7 @@ pub(super) fn multiply(
     panel: usize,
     cols: usize,
     x: &Activations,
-    unpacked: &mut Vec<Line>,
+    workspace: &mut Workspace,
     mut put: impl FnMut(usize, &[f32; PANEL]),
 ) {
     let groups = cols / weights.group * 2;
@@ -75,24 +86,49 @@ pub(super) fn multiply(
         },
     };
     let blocks = x.blocks();
+    let is_few = blocks.len() == 1 && blocks[0].rows <= FEW_ROWS;
+    let mut tile = Tile([[0.0; PANEL]; MAX_ROWS]);
+    let mut put_block = |block: &RowBlock, tile: &Tile| {
+        for (r, lanes) in tile.0[..block.rows].iter().enumerate() {
+            put(block.first + r, lanes);
+        }
+    };
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Amx && !is_few {
+        let unpacked = &mut workspace.unpacked;
+        unpacked.resize(amx::lines_needed(cols, blocks.len()), Line([0; 64]));
+        let is_packed = matches!(integers, PanelIntegers::Nibbles { .. });
+        for (index, block) in blocks.iter().enumerate() {
+            let registers = &mut workspace.tiles;
+            // SAFETY: the instruction set was detected; panel and rows belong to one product, so they fit.
+            unsafe {
+                if is_packed && index > 0 {
+                    let panel = PanelRef { integers: PanelIntegers::Bytes(unpacked), ..panel };
+                    amx::kernel(panel, block, &mut [], registers, &mut tile);
+                } else {
+                    amx::kernel(panel, block, unpacked, registers, &mut tile);
+                }
+            }
+            put_block(block, &tile);
+        }
+        return;
+    }
     // A few rows take nibbles as they are, more share the work of unpacking them.
     if let PanelIntegers::Nibbles { low, fifth, zero } = integers
-        && !(takes_nibbles(isa) && blocks.len() == 1 && blocks[0].rows <= FEW_ROWS)
+        && !(takes_nibbles(isa) && is_few)
     {
+        let unpacked = &mut workspace.unpacked;
         unpacked.resize(cols / 2, Line([0; 64]));
         unpack::unpack(isa, low, fifth, zero, unpacked);
         panel.integers = PanelIntegers::Bytes(unpacked);
     }
-    let mut tile = Tile([[0.0; PANEL]; MAX_ROWS]);
     let next = std::mem::replace(&mut panel.next.1, 0);
     for (index, block) in blocks.iter().enumerate() {
         if index + 1 == blocks.len() {
             panel.next.1 = next;
         }
         kernel(isa, panel, block, &mut tile);
-        for (r, lanes) in tile.0[..block.rows].iter().enumerate() {
-            put(block.first + r, lanes);
-        }
+        put_block(block, &tile);
     }
 }
 
@@ -119,8 +155,6 @@ fn kernel(isa: Isa, panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
         Isa::Portable => portable::kernel(panel, x, &mut tile.0),
         // SAFETY: the instruction set was detected; panel and rows belong to one product, so they fit.
         Isa::Avx2 | Isa::Avx512 => unsafe { avx2::kernel(panel, x, &mut tile.0) },
-        // SAFETY: as above.
-        Isa::Amx if !matches!(panel.integers, PanelIntegers::Nibbles { .. }) && x.rows > FEW_ROWS => unsafe { amx::kernel(panel, x, tile) },
         // SAFETY: as above.
         Isa::Vnni | Isa::Amx => unsafe { vnni::kernel(panel, x, tile) },
     }
@@ -151,7 +185,7 @@ mod tests {
     /// Every kernel that this machine can run, for all numbers of rows in a block and all kinds of groups.
     #[test]
     fn all_kernels_give_the_same_bits() {
-        let (n, k) = (PANEL, 512);
+        let (n, k) = (PANEL, 768);
         let value = |i: usize| ((i * 7919 % 1009) as f32 / 504.5 - 1.0).powi(3);
         let tensor = Tensor::from_vec((0..n * k).map(value).collect(), (n, k), &Device::Cpu).expect("tensor");
         for dtype in [
@@ -173,7 +207,7 @@ mod tests {
                 activations.quantise(&x, rows, k);
                 let run = |isa: Isa| {
                     let mut out = vec![[f32::NAN; PANEL]; rows];
-                    multiply(isa, weights, 0, k, &activations, &mut Vec::new(), |row, lanes| {
+                    multiply(isa, weights, 0, k, &activations, &mut Workspace::default(), |row, lanes| {
                         out[row] = *lanes
                     });
                     out

@@ -3,12 +3,9 @@
 use std::arch::x86_64::*;
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use super::{PanelIntegers, PanelRef, Tile};
+use super::{PREFETCH, PanelIntegers, PanelRef, Tile};
 use crate::model::cpu::activations::{BLOCK, RowBlock};
 use crate::model::cpu::packed::{HALF, PANEL, ZERO};
-
-/// Lines between a prefetch and its use: 4 KiB ahead.
-const PREFETCH: usize = 64;
 
 /// Rows at once: 4 rows × 2 halves × 2 planes of accumulators fill 16 of 32 registers, and some are needed to close a group.
 const ROWS: usize = 4;
