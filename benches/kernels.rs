@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use vigor::engine::{Guidance, RngKey, Sampling, sampler};
 use vigor::model::cpu::PackedMatrix;
-use vigor::model::cpu::attention::{HeadShape, KvLayer, PAGE, Query, attend};
+use vigor::model::cpu::attention::{Aligned, HeadShape, KvLayer, PAGE, Query, attend};
 use vigor::model::cpu::matmul::{Product, Scratch, matmul};
 use vigor::model::cpu::ops::log_softmax;
 use vigor::model::cpu::packed::MatrixView;
@@ -59,7 +59,9 @@ fn attention(c: &mut Criterion) {
     let mut group = c.benchmark_group("attention");
     for context in [256usize, 1024, 4096] {
         let pages: Vec<u32> = (0..context.div_ceil(PAGE) as u32).collect();
-        let (k, v) = (noise(pages.len() * shape.page_size()), noise(pages.len() * shape.page_size()));
+        let [mut k, mut v] = [(); 2].map(|()| Aligned::zeros(pages.len() * shape.page_size()));
+        k.copy_from_slice(&noise(pages.len() * shape.page_size()));
+        v.copy_from_slice(&k);
         let layer = KvLayer { shape, k: &k, v: &v };
         for (name, rows) in [("branches", 1), ("branches", 8), ("branches", 32), ("prompt", 256)] {
             let len = |row: usize| if name == "prompt" { context - rows + row + 1 } else { context };

@@ -4,7 +4,7 @@
 //! The rows of all spans go through every matrix product together; attention looks up each row's own pages.
 
 use super::config::ModelConfig;
-use super::cpu::attention::{self, KvLayer, PAGE, Query};
+use super::cpu::attention::{self, Aligned, KvLayer, PAGE, Query};
 use super::cpu::matmul::{Product, Scratch, matmul};
 use super::cpu::{PackedMatrix, ops};
 use super::weights::{Part, Role, WeightSource, matrix_of, vector_of};
@@ -68,8 +68,8 @@ fn pack(source: &dyn WeightSource, name: &str, rows: usize, cols: usize) -> Resu
 struct KvCache {
     pages: usize,
     page_size: usize,
-    k: Vec<Vec<f32>>,
-    v: Vec<Vec<f32>>,
+    k: Vec<Aligned>,
+    v: Vec<Aligned>,
 }
 
 /// Cosines and sines of every position seen so far.
@@ -175,8 +175,8 @@ impl Decoder {
             cache: KvCache {
                 pages,
                 page_size,
-                k: (0..config.layers).map(|_| vec![0.0; pages * page_size]).collect(),
-                v: (0..config.layers).map(|_| vec![0.0; pages * page_size]).collect(),
+                k: (0..config.layers).map(|_| Aligned::zeros(pages * page_size)).collect(),
+                v: (0..config.layers).map(|_| Aligned::zeros(pages * page_size)).collect(),
             },
             rope: RopeTable { inverse_frequencies: config.inverse_frequencies(), ..Default::default() },
             work: Work::default(),

@@ -92,6 +92,9 @@ impl Drop for Registers {
 /// Groups (a power of two) whose integers are kept when nobody needs them later: those stay in the first-level cache.
 const RING: usize = 4;
 
+/// Inputs of a panel whose bytes are too many for the first-level cache.
+const FAR: usize = 1024;
+
 /// Lines of bytes that the ring takes.
 const RING_LINES: usize = RING * 16;
 
@@ -200,6 +203,8 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BIT
     tile: &mut Tile,
 ) {
     let groups = panel.scale.len() / 2;
+    // Bytes that have just been unpacked are near, unless there are many.
+    let is_far = !unpacked.is_empty() || groups * GROUP > FAR;
     let ring = if unpacked.len() == RING_LINES { RING - 1 } else { usize::MAX };
     let (source, fifths, zero) = match panel.integers {
         PanelIntegers::Bytes(lines) => (lines.as_ptr(), std::ptr::null(), ZERO),
@@ -250,8 +255,10 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BIT
                     let activations = x.planes.as_ptr().add(2 * block * R * BLOCK + within);
                     let lines = if BITS == 8 {
                         let lines = source.add(g * GROUP / 2);
-                        for line in 0..GROUP / 2 {
-                            _mm_prefetch::<_MM_HINT_T0>(lines.wrapping_add(PREFETCH + line).cast());
+                        if is_far {
+                            for line in 0..GROUP / 2 {
+                                _mm_prefetch::<_MM_HINT_T0>(lines.wrapping_add(PREFETCH + line).cast());
+                            }
                         }
                         lines
                     } else {

@@ -5,11 +5,14 @@
 //! over the pages side by side, so branches of one trunk (and neighbours in a prompt) read what they share once.
 //! Each row's scores, softmax and sum go over positions 0, 1, 2 … whatever else is in the batch.
 
-
+use super::Isa;
 use super::matmul::Output;
 use super::ops::{exp, lane_max, lane_sum};
 use super::simd::multiversion;
 use crate::team;
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 /// Positions a page.
 pub const PAGE: usize = 32;
@@ -34,6 +37,39 @@ impl HeadShape {
     /// Query heads that share a key head.
     pub fn group(&self) -> usize {
         self.heads / self.kv_heads
+    }
+}
+
+/// Zeros that begin at a cache line, so that no vector of them lies in two.
+pub struct Aligned {
+    values: Vec<f32>,
+    first: usize,
+}
+
+impl Aligned {
+    /// `len` zeros. The system gives memory to what is written, not before.
+    pub fn zeros(len: usize) -> Self {
+        let values = vec![0.0; len + LINE];
+        let first = values.as_ptr().align_offset(4 * LINE).min(LINE);
+        Self { values, first }
+    }
+}
+
+/// Values in a cache line.
+const LINE: usize = 16;
+
+impl std::ops::Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.values[self.first..self.values.len() - (LINE - self.first)]
+    }
+}
+
+impl std::ops::DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        let end = self.values.len() - (LINE - self.first);
+        &mut self.values[self.first..end]
     }
 }
 
@@ -114,12 +150,22 @@ fn attend_rows(
     let (scores, sums) = scratch.split_at_mut(queries.len() * stride);
     sums.fill(0.0);
 
-    for page in 0..longest / PAGE {
-        for (r, query) in queries.iter().enumerate().filter(|(_, query)| page * PAGE < query.len) {
-            let keys = &k[query.pages[page] as usize * shape.page_size() + base..][..dim * PAGE];
+    let isa = Isa::detect();
+    let at_once = pages_at_once(isa, group);
+    for first in (0..longest / PAGE).step_by(at_once) {
+        for (r, query) in queries.iter().enumerate() {
+            let last = query.len.div_ceil(PAGE).min(first + at_once);
             let q = &q[r * shape.heads * dim + kv_head * group * dim..][..group * dim];
+            let keys = |page: usize| &k[query.pages[page] as usize * shape.page_size() + base..][..dim * PAGE];
             let scores = &mut scores[r * stride..][..stride];
-            score_page(q, keys.as_chunks().0, dim, longest, page, scores);
+            if first + at_once == last {
+                let keys: [&[f32]; MOST_PAGES] = std::array::from_fn(|i| keys(first + i.min(at_once - 1)));
+                score_pages(isa, &keys[..at_once], q, dim, longest, &mut scores[first * PAGE..]);
+            } else {
+                for page in first..last {
+                    score_pages(isa, &[keys(page)], q, dim, longest, &mut scores[page * PAGE..]);
+                }
+            }
         }
     }
     for (scores, query) in scores.chunks_exact_mut(stride).zip(queries) {
@@ -132,7 +178,8 @@ fn attend_rows(
             let values = &v[query.pages[page] as usize * shape.page_size() + base..][..dim * PAGE];
             let filled = PAGE.min(query.len - page * PAGE);
             let sums = &mut sums[r * group * dim..][..group * dim];
-            add_page(&scores[r * stride..][..stride], &values[..filled * dim], dim, longest, page, sums);
+            let scores = &scores[r * stride + page * PAGE..(r + 1) * stride];
+            add_page(isa, scores, &values[..filled * dim], dim, longest, sums);
         }
     }
     for (r, sums) in sums.chunks_exact(group * dim).enumerate() {
@@ -140,15 +187,54 @@ fn attend_rows(
     }
 }
 
+/// Most neighbouring pages that are scored at once.
+const MOST_PAGES: usize = 4;
+
+/// Neighbouring pages that are scored at once, for rows with `heads` query heads a key head.
+fn pages_at_once(isa: Isa, heads: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 {
+        return avx512::pages_at_once(heads);
+    }
+    let _ = (isa, heads);
+    1
+}
+
+/// Scores of every query head (`q`, `dim` values each) with the keys (`[dim][slot]`) of [`pages_at_once`] pages or one;
+/// those of a head stand `stride` values after those of the one before.
+fn score_pages(isa: Isa, keys: &[&[f32]], q: &[f32], dim: usize, stride: usize, scores: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 {
+        // SAFETY: the instruction set was detected.
+        unsafe { avx512::score_pages(keys, q, dim, stride, scores) };
+        return;
+    }
+    let _ = isa;
+    for (i, keys) in keys.iter().enumerate() {
+        score_page(q, keys.as_chunks().0, dim, stride, &mut scores[i * PAGE..]);
+    }
+}
+
+/// Adds the values of one page (`dim` each), weighted by every head's scores, to the heads' sums.
+fn add_page(isa: Isa, scores: &[f32], values: &[f32], dim: usize, stride: usize, sums: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 && dim.is_multiple_of(LANES) {
+        // SAFETY: the instruction set was detected.
+        unsafe { avx512::add_page(scores, values, dim, stride, sums) };
+        return;
+    }
+    let _ = isa;
+    add_page_portable(scores, values, dim, stride, sums);
+}
+
 multiversion! {
-    /// Scores of every query head (`q`, `dim` values each) with the keys of one page.
-    fn score_page(q: &[f32], keys: &[[f32; PAGE]], dim: usize, stride: usize, page: usize, scores: &mut [f32]) {
+    fn score_page(q: &[f32], keys: &[[f32; PAGE]], dim: usize, stride: usize, scores: &mut [f32]) {
         let heads = q.len() / dim;
         let mut first = 0;
         while first < heads {
             // Four heads at once: enough independent sums to keep the multipliers busy, few enough to hold.
             let q = &q[first * dim..];
-            let out = &mut scores[first * stride + page * PAGE..];
+            let out = &mut scores[first * stride..];
             first += match heads - first {
                 1 => score_heads::<1>(q, keys, dim, stride, out),
                 2 => score_heads::<2>(q, keys, dim, stride, out),
@@ -201,12 +287,11 @@ multiversion! {
 const LANES: usize = 16;
 
 multiversion! {
-    /// Adds the values of one page (`dim` each), weighted by every head's scores, to the heads' sums.
-    fn add_page(scores: &[f32], values: &[f32], dim: usize, stride: usize, page: usize, sums: &mut [f32]) {
+    fn add_page_portable(scores: &[f32], values: &[f32], dim: usize, stride: usize, sums: &mut [f32]) {
         let heads = sums.len() / dim;
         let mut first = 0;
         while first < heads {
-            let scores = &scores[first * stride + page * PAGE..];
+            let scores = &scores[first * stride..];
             let sums = &mut sums[first * dim..];
             first += match heads - first {
                 1 => add_heads::<1>(scores, values, dim, stride, sums),
