@@ -46,7 +46,9 @@ fn largest(x: &[f32]) -> f32 {
 /// The most probable entry; the lowest index among equals.
 pub fn argmax(x: &[f32]) -> usize {
     let max = largest(x);
-    x.iter().position(|&v| v == max).unwrap_or(0)
+    let mut found = Vec::new();
+    ops::at_least(x, max, &mut found);
+    found.first().map_or(0, |&(index, _)| index as usize)
 }
 
 /// The `n` largest entries as (index, value), largest first, lowest index first among equals.
@@ -95,8 +97,8 @@ fn allowed(logprobs: &[f32], sampling: Sampling) -> Vec<(u32, f32)> {
     let mut reach = 12.0;
     loop {
         let floor = max - (reach / inv) as f32;
-        let mut tokens: Vec<(u32, f32)> =
-            logprobs.iter().enumerate().filter(|&(_, &l)| l >= floor).map(|(t, &l)| (t as u32, l)).collect();
+        let mut tokens = Vec::new();
+        ops::at_least(logprobs, floor, &mut tokens);
         let whole = tokens.len() == logprobs.len();
         tokens.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let enough = tokens.len() >= k;

@@ -202,18 +202,20 @@ impl Scheduler {
         let vocab = model.vocab();
         let spans: Vec<Span<'_>> = parts.iter().flat_map(|part| part.spans(&states[&part.id])).collect();
         model.forward(&spans, &mut self.logits);
-        team::each(self.logits.chunks_mut(vocab), log_softmax);
+        let stays = parts.iter().flat_map(|part| (1..=part.wanted).map(|i| part.stays && i == part.wanted));
+        let stays: Vec<bool> = stays.collect();
+        let kept = team::map(self.logits.chunks_mut(vocab).zip(stays), |(row, stays)| {
+            log_softmax(row);
+            stays.then(|| Arc::new(row.to_vec()))
+        });
 
-        let mut rows = self.logits.chunks_exact(vocab);
+        let mut rows = self.logits.chunks_exact(vocab).zip(kept);
         for part in parts {
-            let wanted: Vec<&[f32]> = rows.by_ref().take(part.wanted).collect();
-            let mut logprobs = None;
-            if part.stays {
-                logprobs = wanted.last().map(|row| Arc::new(row.to_vec()));
-            } else {
+            let (wanted, kept): (Vec<&[f32]>, Vec<_>) = rows.by_ref().take(part.wanted).unzip();
+            if !part.stays {
                 self.jobs[part.job].take_rows(part.id, &wanted);
             }
-            self.store.advance(part.id, part.count, logprobs);
+            self.store.advance(part.id, part.count, kept.into_iter().last().flatten());
         }
         stats.forward_passes.fetch_add(1, Relaxed);
         stats.rows.fetch_add(parts.iter().map(|p| p.count as u64).sum(), Relaxed);

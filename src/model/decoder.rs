@@ -115,12 +115,14 @@ struct Work {
     scratch: Scratch,
 }
 
-/// Rows that one task of the small operations takes: a few sequences' next tokens are not worth a second thread.
-const ROWS: usize = 16;
+/// Rows that one task of the small operations takes: a few sequences' next tokens are hardly worth a second thread.
+fn rows_a_task(rows: usize) -> usize {
+    (rows / team::threads()).clamp(4, 16)
+}
 
 /// RMS norm of every row, shared among the threads.
 fn norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let size = ROWS * weight.len();
+    let size = rows_a_task(x.len() / weight.len()) * weight.len();
     let parts = x.chunks(size).zip(out.chunks_mut(size));
     team::each(parts, |(x, out)| ops::rms_norm(x, weight, eps, out));
 }
@@ -238,7 +240,8 @@ impl Decoder {
         let scale = 1.0 / (shape.head_dim as f32).sqrt();
         let (k_layer, v_layer) = (&mut self.cache.k[layer], &mut self.cache.v[layer]);
         let (rope, pairs) = (&self.rope, self.config.rope_pairs);
-        let turns = work.q.chunks_mut(ROWS * q_dim).zip(work.rows.chunks(ROWS));
+        let size = rows_a_task(rows);
+        let turns = work.q.chunks_mut(size * q_dim).zip(work.rows.chunks(size));
         team::each(turns, |(q, rows)| {
             for (q, row) in q.chunks_exact_mut(q_dim).zip(rows) {
                 let (cos, sin) = rope.at(row.position);
@@ -292,7 +295,7 @@ impl Decoder {
                 ops::add_bias(x, bias);
             }
         }
-        let size = ROWS * self.config.feed_forward;
+        let size = rows_a_task(rows) * self.config.feed_forward;
         let parts = work.gate.chunks_mut(size).zip(work.up.chunks(size));
         team::each(parts, |(gate, up)| ops::swiglu(gate, up));
         let mut products = [Product { weights: &block.down.weight, out: &mut work.delta }];

@@ -4,6 +4,7 @@
 //! quantised product is inexact but its f32 sums. The 16 bits stand as two signed bytes, `256 · high + low`,
 //! in planes of their own: byte dot products of both planes with the same weights give the exact result.
 
+use super::Isa;
 use super::matmul::equal_blocks;
 use super::ops::ROUNDER;
 use super::packed::ZERO;
@@ -125,40 +126,107 @@ impl RowBlock {
     }
 }
 
+fn quantise_part(x: &[f32], cols: usize, part: &mut Part<'_>) {
+    let isa = Isa::detect();
+    let rows = part.rows;
+    let inputs = part.scale.len() / rows * BLOCK;
+    for r in 0..rows {
+        let row = &x[(part.first_row + r) * cols + part.first_input..][..inputs];
+        for (b, x) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
+            let (high, low) = part.planes[2 * b * rows * BLOCK..][..2 * rows * BLOCK].split_at_mut(rows * BLOCK);
+            let planes = (&mut high.as_chunks_mut().0[r], &mut low.as_chunks_mut().0[r]);
+            let (step, [first, second]) = quantise_block(isa, x, planes);
+            part.scale[b * rows + r] = step;
+            let set = |terms: &mut (&mut [i32], &mut [f32]), group: usize, sum: i32| {
+                terms.0[group * rows + r] = -ZERO * sum;
+                terms.1[group * rows + r] = step * sum as f32;
+            };
+            set(&mut part.halves, 2 * b, first);
+            set(&mut part.halves, 2 * b + 1, second);
+            set(&mut part.wholes, b, first + second);
+        }
+    }
+}
+
+fn quantise_block(isa: Isa, x: &[f32; BLOCK], planes: Planes<'_>) -> Terms {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 {
+        // SAFETY: the instruction set was detected.
+        return unsafe { avx512::quantise(x, planes) };
+    }
+    let _ = isa;
+    let mut terms = Terms::default();
+    quantise(x, planes, &mut terms);
+    terms
+}
+
+/// Planes of one block of one row: high, low.
+type Planes<'a> = (&'a mut [i8; BLOCK], &'a mut [i8; BLOCK]);
+
+/// What the integers of a block with this largest magnitude are multiplied with, and what made them: `(inverse, step)`. A
+/// value that is no number makes the whole row none, as it would in f32.
+fn steps(largest: f32) -> (f32, f32) {
+    if !largest.is_finite() {
+        (0.0, f32::NAN)
+    } else if largest > SMALLEST {
+        (LARGEST / largest, largest / LARGEST)
+    } else {
+        (0.0, 0.0)
+    }
+}
+
+/// A block's step, and the sums of the integers of its halves.
+type Terms = (f32, [i32; 2]);
+
 multiversion! {
-    fn quantise_part(x: &[f32], cols: usize, part: &mut Part<'_>) {
-        let rows = part.rows;
-        let inputs = part.scale.len() / rows * BLOCK;
-        for r in 0..rows {
-            let row = &x[(part.first_row + r) * cols + part.first_input..][..inputs];
-            for (b, x) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
-                // Magnitudes order like their bits, and what is no number comes out on top.
-                let largest = x.iter().map(|x| x.abs().to_bits()).max().map_or(0.0, f32::from_bits);
-                let (inverse, step) =
-                    if largest > SMALLEST { (LARGEST / largest, largest / LARGEST) } else { (0.0, 0.0) };
-                let (high, low) = part.planes[2 * b * rows * BLOCK..][..2 * rows * BLOCK].split_at_mut(rows * BLOCK);
-                let (high, low) = (&mut high[r * BLOCK..][..BLOCK], &mut low[r * BLOCK..][..BLOCK]);
-                // Rounds to the nearest integer, ties to even.
-                let integers: [i32; BLOCK] = std::array::from_fn(|i| {
-                    (x[i].mul_add(inverse, ROUNDER)).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32
-                });
-                for i in 0..BLOCK {
-                    low[i] = integers[i] as i8;
-                    high[i] = ((integers[i] - i32::from(low[i])) >> 8) as i8;
-                }
-                let first: i32 = integers[..BLOCK / 2].iter().sum();
-                let second: i32 = integers[BLOCK / 2..].iter().sum();
-                // A value that is no number makes the whole row none, as it would in f32.
-                let step = if largest.is_finite() { step } else { f32::NAN };
-                part.scale[b * rows + r] = step;
-                let set = |terms: &mut (&mut [i32], &mut [f32]), group: usize, sum: i32| {
-                    terms.0[group * rows + r] = -ZERO * sum;
-                    terms.1[group * rows + r] = step * sum as f32;
-                };
-                set(&mut part.halves, 2 * b, first);
-                set(&mut part.halves, 2 * b + 1, second);
-                set(&mut part.wholes, b, first + second);
+    fn quantise(x: &[f32; BLOCK], planes: Planes<'_>, terms: &mut Terms) {
+        let (high, low) = planes;
+        // Magnitudes order like their bits, and what is no number comes out on top.
+        let largest = x.iter().map(|x| x.abs().to_bits()).max().map_or(0.0, f32::from_bits);
+        let (inverse, step) = steps(largest);
+        // Rounds to the nearest integer, ties to even.
+        let integers: [i32; BLOCK] = std::array::from_fn(|i| {
+            (x[i].mul_add(inverse, ROUNDER)).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32
+        });
+        for i in 0..BLOCK {
+            low[i] = integers[i] as i8;
+            high[i] = ((integers[i] - i32::from(low[i])) >> 8) as i8;
+        }
+        let (first, second) = integers.split_at(BLOCK / 2);
+        *terms = (step, [first.iter().sum(), second.iter().sum()]);
+    }
+}
+
+/// The same in 512-bit vectors.
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::{BLOCK, Planes, ROUNDER, Terms, steps};
+
+    /// # Safety
+    /// AVX-512 F.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn quantise(x: &[f32; BLOCK], (high, low): Planes<'_>) -> Terms {
+        // SAFETY: halves of a block of inputs and of the planes.
+        unsafe {
+            let x = [_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(BLOCK / 2))];
+            let magnitudes = x.map(|x| _mm512_castps_si512(_mm512_abs_ps(x)));
+            let largest = _mm512_reduce_max_epu32(_mm512_max_epu32(magnitudes[0], magnitudes[1]));
+            let (inverse, step) = steps(f32::from_bits(largest));
+            let rounder = _mm512_set1_ps(ROUNDER);
+            let integers = x.map(|x| {
+                let rounded = _mm512_fmadd_ps(x, _mm512_set1_ps(inverse), rounder);
+                _mm512_sub_epi32(_mm512_castps_si512(rounded), _mm512_castps_si512(rounder))
+            });
+            for (half, integers) in integers.into_iter().enumerate() {
+                let signed = _mm512_srai_epi32::<24>(_mm512_slli_epi32::<24>(integers));
+                let rest = _mm512_srai_epi32::<8>(_mm512_sub_epi32(integers, signed));
+                let at = half * BLOCK / 2;
+                _mm_storeu_si128(low.as_mut_ptr().add(at).cast(), _mm512_cvtepi32_epi8(integers));
+                _mm_storeu_si128(high.as_mut_ptr().add(at).cast(), _mm512_cvtepi32_epi8(rest));
             }
+            (step, integers.map(|integers| _mm512_reduce_add_epi32(integers)))
         }
     }
 }
@@ -194,6 +262,33 @@ mod tests {
                     assert_eq!(block.terms(32).bias[b * block.rows + r], -128 * sum);
                 }
             }
+        }
+    }
+
+    /// The vectors' planes, steps and sums are those of the portable code, also for what is no number.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn vectors_give_the_same() {
+        if Isa::detect() < Isa::Avx512 {
+            return;
+        }
+        for seed in 0..200 {
+            let mut x: [f32; BLOCK] = std::array::from_fn(|i| {
+                ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0 + if i == seed % 40 { 3.7 } else { 0.0 }
+            });
+            match seed {
+                7 => x[3] = f32::NAN,
+                8 => x[30] = f32::NEG_INFINITY,
+                9 => x = [0.0; BLOCK],
+                _ => {}
+            }
+            let mut planes = [[0i8; BLOCK]; 4];
+            let [a, b, c, d] = &mut planes;
+            let (step, sums) = quantise_block(Isa::Portable, &x, (a, b));
+            // SAFETY: AVX-512 was detected.
+            let (wide_step, wide_sums) = unsafe { avx512::quantise(&x, (c, d)) };
+            assert_eq!((step.to_bits(), sums), (wide_step.to_bits(), wide_sums), "block {seed}");
+            assert_eq!((planes[0], planes[1]), (planes[2], planes[3]), "block {seed}");
         }
     }
 

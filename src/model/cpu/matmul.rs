@@ -60,7 +60,11 @@ impl Output {
         // SAFETY: the caller's promise.
         unsafe {
             let at = self.ptr.add(row * self.stride + column);
-            std::ptr::copy_nonoverlapping(values.as_ptr(), at, values.len());
+            // A length that is known becomes a few vector stores.
+            match values.as_array::<PANEL>() {
+                Some(values) => at.cast::<[f32; PANEL]>().write_unaligned(*values),
+                None => std::ptr::copy_nonoverlapping(values.as_ptr(), at, values.len()),
+            }
         }
     }
 }

@@ -163,6 +163,22 @@ multiversion! {
     }
 }
 
+/// Elements that are looked at together.
+const LOOK: usize = 64;
+
+multiversion! {
+    /// Adds the index and value of every element that is at least `floor` to `out`, in their order. Made for few: most of
+    /// a vocabulary holds next to nothing.
+    pub fn at_least(x: &[f32], floor: f32, out: &mut Vec<(u32, f32)>) {
+        for (part, x) in x.chunks(LOOK).enumerate() {
+            if x.iter().fold(false, |any, &v| any | (v >= floor)) {
+                let found = x.iter().enumerate().filter(|&(_, &v)| v >= floor);
+                out.extend(found.map(|(i, &v)| ((part * LOOK + i) as u32, v)));
+            }
+        }
+    }
+}
+
 /// Which elements of a head a rotary embedding turns together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RopePairs {
