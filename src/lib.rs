@@ -15,6 +15,7 @@
 //! | [`syntax`] | lines, classes, minimal completion |
 //! | [`engine`] | sequences through a model: pages, forks, batches, samplers, guidance |
 //! | [`model`] | files → logits; tokenizers; chat templates |
+//! | [`team`] | threads for loops that last microseconds |
 //! | [`source`] | names → verified files |
 //!
 //! `docs/architecture.md` says why.

@@ -269,9 +269,13 @@ mod tests {
                 for count in [0, 1, 2, 7, 1000] {
                     for _ in 0..50 {
                         let seen: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-                        share(count, || (), |(), index| {
-                            seen[index].fetch_add(1, Relaxed);
-                        });
+                        share(
+                            count,
+                            || (),
+                            |(), index| {
+                                seen[index].fetch_add(1, Relaxed);
+                            },
+                        );
                         assert!(seen.iter().all(|n| n.load(Relaxed) == 1), "{threads} threads, {count}");
                     }
                 }
@@ -287,12 +291,16 @@ mod tests {
         let both_come = || {
             let started = AtomicUsize::new(0);
             // Each index waits for the other: one thread alone would never end.
-            share(2, || (), |(), _| {
-                started.fetch_add(1, SeqCst);
-                while started.load(SeqCst) < 2 {
-                    thread::yield_now();
-                }
-            });
+            share(
+                2,
+                || (),
+                |(), _| {
+                    started.fetch_add(1, SeqCst);
+                    while started.load(SeqCst) < 2 {
+                        thread::yield_now();
+                    }
+                },
+            );
         };
         team.install(|| {
             both_come();
@@ -306,12 +314,20 @@ mod tests {
         let team = Team::new(3);
         let total = AtomicUsize::new(0);
         team.install(|| {
-            share(10, || (), |(), _| {
-                assert_eq!(threads(), 1);
-                share(10, || (), |(), index| {
-                    total.fetch_add(index, Relaxed);
-                });
-            });
+            share(
+                10,
+                || (),
+                |(), _| {
+                    assert_eq!(threads(), 1);
+                    share(
+                        10,
+                        || (),
+                        |(), index| {
+                            total.fetch_add(index, Relaxed);
+                        },
+                    );
+                },
+            );
             assert_eq!(threads(), 3);
         });
         assert_eq!((total.into_inner(), threads()), (450, 1));

@@ -5,7 +5,6 @@
 //! the bare `log p + γ (log q − log p)`. The ε matters for γ above 1: without it a token that both streams
 //! find all but impossible wins when q finds it a little less so, as `(q / p)^γ` knows no bound.
 
-
 use crate::model::cpu::ops;
 use crate::model::cpu::simd::multiversion;
 use crate::team;

@@ -2,7 +2,6 @@
 
 use std::sync::mpsc::Sender;
 
-
 use super::{
     Finish, Generated, Job, Lane, Limit, Progress, Rows, StopRule, Usage, Wait, alternatives, count_passes,
 };
@@ -99,28 +98,28 @@ impl GenerateJob {
         let inputs: Vec<(usize, &Lane, Option<Logprobs>)> =
             self.lanes.iter().enumerate().map(|(i, l)| (i, l, store.get(l.id).logprobs.clone())).collect();
         let extensions = team::map(inputs.into_iter(), |(index, lane, p)| {
-                let rank = if stochastic { lane.gumbel } else { lane.score };
-                let Some(p) = p.filter(|_| lane.finish.is_none()) else {
-                    return vec![Extension { lane: index, token: None, score: lane.score, rank }];
-                };
-                let tempered = temper(&p, temperature);
-                let top: Vec<(u32, f64)> = if stochastic {
-                    gumbel_top(&tempered, lane, n)
-                } else {
-                    sampler::top_n(&tempered, n)
-                        .into_iter()
-                        .map(|(t, l)| (t, lane.score + f64::from(l)))
-                        .collect()
-                };
-                top.into_iter()
-                    .map(|(t, rank)| Extension {
-                        lane: index,
-                        token: Some((t, p[t as usize])),
-                        score: lane.score + f64::from(tempered[t as usize]),
-                        rank,
-                    })
+            let rank = if stochastic { lane.gumbel } else { lane.score };
+            let Some(p) = p.filter(|_| lane.finish.is_none()) else {
+                return vec![Extension { lane: index, token: None, score: lane.score, rank }];
+            };
+            let tempered = temper(&p, temperature);
+            let top: Vec<(u32, f64)> = if stochastic {
+                gumbel_top(&tempered, lane, n)
+            } else {
+                sampler::top_n(&tempered, n)
+                    .into_iter()
+                    .map(|(t, l)| (t, lane.score + f64::from(l)))
                     .collect()
-            });
+            };
+            top.into_iter()
+                .map(|(t, rank)| Extension {
+                    lane: index,
+                    token: Some((t, p[t as usize])),
+                    score: lane.score + f64::from(tempered[t as usize]),
+                    rank,
+                })
+                .collect()
+        });
         let mut extensions: Vec<Extension> = extensions.into_iter().flatten().collect();
         extensions.sort_by(|a, b| b.rank.total_cmp(&a.rank));
         extensions.truncate(n);

@@ -133,7 +133,8 @@ fn quantise_part(x: &[f32], cols: usize, part: &mut Part<'_>) {
     for r in 0..rows {
         let row = &x[(part.first_row + r) * cols + part.first_input..][..inputs];
         for (b, x) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let (high, low) = part.planes[2 * b * rows * BLOCK..][..2 * rows * BLOCK].split_at_mut(rows * BLOCK);
+            let (high, low) =
+                part.planes[2 * b * rows * BLOCK..][..2 * rows * BLOCK].split_at_mut(rows * BLOCK);
             let planes = (&mut high.as_chunks_mut().0[r], &mut low.as_chunks_mut().0[r]);
             let (step, [first, second]) = quantise_block(isa, x, planes);
             part.scale[b * rows + r] = step;
@@ -274,7 +275,8 @@ mod tests {
         }
         for seed in 0..200 {
             let mut x: [f32; BLOCK] = std::array::from_fn(|i| {
-                ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0 + if i == seed % 40 { 3.7 } else { 0.0 }
+                ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0
+                    + if i == seed % 40 { 3.7 } else { 0.0 }
             });
             match seed {
                 7 => x[3] = f32::NAN,

@@ -4,7 +4,6 @@
 //! set. A kernel call handles up to [`MAX_ROWS`] rows against one panel, so a weight that was widened is
 //! used once a row; with many rows a panel is widened once and kept in the cache.
 
-
 use super::Isa;
 use super::matmul::equal_blocks;
 use super::packed::{PANEL, Panels};

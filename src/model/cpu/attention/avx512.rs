@@ -174,9 +174,8 @@ unsafe fn add<const H: usize, const V: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut acc: [[__m512; V]; H] = std::array::from_fn(|h| {
-            std::array::from_fn(|v| _mm512_loadu_ps(sums.add(h * dim + v * LANES)))
-        });
+        let mut acc: [[__m512; V]; H] =
+            std::array::from_fn(|h| std::array::from_fn(|v| _mm512_loadu_ps(sums.add(h * dim + v * LANES))));
         for slot in 0..slots {
             let values: [__m512; V] =
                 std::array::from_fn(|v| _mm512_loadu_ps(values.add(slot * dim + v * LANES)));

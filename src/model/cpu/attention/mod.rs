@@ -44,32 +44,30 @@ impl HeadShape {
 pub struct Aligned {
     values: Vec<f32>,
     first: usize,
+    len: usize,
 }
 
 impl Aligned {
     /// `len` zeros. The system gives memory to what is written, not before.
     pub fn zeros(len: usize) -> Self {
-        let values = vec![0.0; len + LINE];
-        let first = values.as_ptr().align_offset(4 * LINE).min(LINE);
-        Self { values, first }
+        const LINE: usize = 64 / size_of::<f32>();
+        let values = vec![0.0f32; len + LINE];
+        let first = values.as_ptr().align_offset(64).min(LINE);
+        Self { values, first, len }
     }
 }
-
-/// Values in a cache line.
-const LINE: usize = 16;
 
 impl std::ops::Deref for Aligned {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.values[self.first..self.values.len() - (LINE - self.first)]
+        &self.values[self.first..][..self.len]
     }
 }
 
 impl std::ops::DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [f32] {
-        let end = self.values.len() - (LINE - self.first);
-        &mut self.values[self.first..end]
+        &mut self.values[self.first..][..self.len]
     }
 }
 
@@ -156,7 +154,8 @@ fn attend_rows(
         for (r, query) in queries.iter().enumerate() {
             let last = query.len.div_ceil(PAGE).min(first + at_once);
             let q = &q[r * shape.heads * dim + kv_head * group * dim..][..group * dim];
-            let keys = |page: usize| &k[query.pages[page] as usize * shape.page_size() + base..][..dim * PAGE];
+            let keys =
+                |page: usize| &k[query.pages[page] as usize * shape.page_size() + base..][..dim * PAGE];
             let scores = &mut scores[r * stride..][..stride];
             if first + at_once == last {
                 let keys: [&[f32]; MOST_PAGES] = std::array::from_fn(|i| keys(first + i.min(at_once - 1)));
@@ -359,6 +358,36 @@ fn add_lanes<const H: usize, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The vectors' scores and sums have the bits of the portable code, for every number of heads and size.
+    #[test]
+    fn vectors_give_the_same_bits() {
+        let noise = |n: usize, seed: usize| -> Vec<f32> {
+            (0..n).map(|i| ((i * 7919 + seed * 131) % 1009) as f32 / 504.5 - 1.0).collect()
+        };
+        for (heads, dim) in (1..=10).flat_map(|heads| [16, 40, 48, 64, 128].map(|dim| (heads, dim))) {
+            let isa = Isa::detect();
+            let pages = pages_at_once(isa, heads);
+            let (stride, q) = (pages * PAGE, noise(heads * dim, 1));
+            let keys: Vec<Vec<f32>> = (0..pages).map(|page| noise(dim * PAGE, 2 + page)).collect();
+            let keys: Vec<&[f32]> = keys.iter().map(Vec::as_slice).collect();
+            let score = |isa: Isa| {
+                let mut scores = vec![f32::NAN; heads * stride];
+                score_pages(isa, &keys, &q, dim, stride, &mut scores);
+                scores
+            };
+            let scores = score(isa);
+            assert_eq!(scores, score(Isa::Portable), "scores of {heads} heads of {dim}");
+            for slots in [1, 5, PAGE] {
+                let add = |isa: Isa| {
+                    let mut sums = noise(heads * dim, 9);
+                    add_page(isa, &scores, &noise(slots * dim, 7), dim, stride, &mut sums);
+                    sums
+                };
+                assert_eq!(add(isa), add(Isa::Portable), "sums of {heads} heads of {dim}, {slots} slots");
+            }
+        }
+    }
 
     /// Against plain softmax attention in f64, over pages in any order, for a head size that is no multiple of
     /// the lanes.
