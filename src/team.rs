@@ -95,7 +95,7 @@ impl Team {
             fn drop(&mut self) {
                 self.0.state.fetch_and(!OPEN, AcqRel);
                 let mut looks = 0;
-                while self.0.state.load(Acquire) % LOOP != 0 {
+                while !self.0.state.load(Acquire).is_multiple_of(LOOP) {
                     pause(&mut looks);
                 }
             }
@@ -104,7 +104,7 @@ impl Team {
         let shared = &*self.shared;
         shared.body.store((&raw mut body).cast(), Relaxed);
         let number = shared.state.load(Relaxed) / LOOP + 1;
-        shared.state.store(number * LOOP | OPEN, SeqCst);
+        shared.state.store((number * LOOP) | OPEN, SeqCst);
         let closed = Closed(shared);
         for member in &shared.members {
             if member.sleeps.load(SeqCst)

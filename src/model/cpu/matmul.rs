@@ -61,9 +61,9 @@ impl Output {
         unsafe {
             let at = self.ptr.add(row * self.stride + column);
             // A length that is known becomes a few vector stores.
-            match values.as_array::<PANEL>() {
-                Some(values) => at.cast::<[f32; PANEL]>().write_unaligned(*values),
-                None => std::ptr::copy_nonoverlapping(values.as_ptr(), at, values.len()),
+            match <&[f32; PANEL]>::try_from(values) {
+                Ok(values) => at.cast::<[f32; PANEL]>().write_unaligned(*values),
+                Err(_) => std::ptr::copy_nonoverlapping(values.as_ptr(), at, values.len()),
             }
         }
     }

@@ -66,6 +66,8 @@ pub(super) unsafe fn score_pages(keys: &[&[f32]], q: &[f32], dim: usize, stride:
 
 /// # Safety
 /// AVX-512 F; `dim × PAGE` keys a page, `dim` values a head, room for `PAGE` scores of each page and head.
+// Indices run over several arrays at once, of sizes known here: the compiler keeps them in registers.
+#[allow(clippy::needless_range_loop)]
 #[target_feature(enable = "avx512f")]
 unsafe fn score<const H: usize, const P: usize>(
     keys: [*const f32; P],
@@ -163,6 +165,7 @@ pub(super) unsafe fn add_page(scores: &[f32], values: &[f32], dim: usize, stride
 
 /// # Safety
 /// AVX-512 F; `slots` values of `dim` elements and scores a head, `V` vectors of sums a head.
+#[allow(clippy::needless_range_loop)]
 #[target_feature(enable = "avx512f")]
 unsafe fn add<const H: usize, const V: usize>(
     scores: *const f32,
