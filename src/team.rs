@@ -8,6 +8,7 @@
 //! asks. Which thread does which part is left to chance; bodies must not let it matter.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
@@ -25,6 +26,8 @@ const LOOKS: usize = 64;
 pub struct Team {
     shared: Arc<Shared>,
     members: Vec<JoinHandle<()>>,
+    /// One thread at a time has loops for a team.
+    not_sync: PhantomData<Cell<()>>,
 }
 
 struct Shared {
@@ -72,7 +75,7 @@ impl Team {
             member.spawn(move || shared.help(index)).ok()
         };
         let members = (0..count).map_while(start).collect();
-        Self { shared, members }
+        Self { shared, members, not_sync: PhantomData }
     }
 
     /// Runs `body` with this team for its loops.
