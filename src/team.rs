@@ -80,13 +80,7 @@ impl Team {
 
     /// Runs `body` with this team for its loops.
     pub fn install<R>(&self, body: impl FnOnce() -> R) -> R {
-        struct Back(*const Team);
-        impl Drop for Back {
-            fn drop(&mut self) {
-                CURRENT.set(self.0);
-            }
-        }
-        let _back = Back(CURRENT.replace(self));
+        let _before = Lent(CURRENT.replace(self));
         body()
     }
 
@@ -189,7 +183,8 @@ fn borrow() -> Lent {
     Lent(CURRENT.replace(std::ptr::null()))
 }
 
-/// While a loop uses the team, the thread has none: loops in its body run where they are.
+/// What a thread's team was before, and will be again. While a loop uses the team, the thread has none: loops in its body
+/// run where they are.
 struct Lent(*const Team);
 
 impl Lent {

@@ -211,11 +211,11 @@ impl Scheduler {
 
         let mut rows = self.logits.chunks_exact(vocab).zip(kept);
         for part in parts {
-            let (wanted, kept): (Vec<&[f32]>, Vec<_>) = rows.by_ref().take(part.wanted).unzip();
+            let (wanted, mut kept): (Vec<&[f32]>, Vec<_>) = rows.by_ref().take(part.wanted).unzip();
             if !part.stays {
                 self.jobs[part.job].take_rows(part.id, &wanted);
             }
-            self.store.advance(part.id, part.count, kept.into_iter().last().flatten());
+            self.store.advance(part.id, part.count, kept.pop().flatten());
         }
         stats.forward_passes.fetch_add(1, Relaxed);
         stats.rows.fetch_add(parts.iter().map(|p| p.count as u64).sum(), Relaxed);

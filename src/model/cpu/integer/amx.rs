@@ -10,7 +10,8 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::{PREFETCH, PanelIntegers, PanelRef, Tile};
+use super::unpack::bytes_of;
+use super::{BYTES, FIVE, NIBBLES, PREFETCH, PanelRef, Tile};
 use crate::model::cpu::activations::{BLOCK, MAX_ROWS, RowBlock};
 use crate::model::cpu::packed::{HALF, Line, ZERO};
 
@@ -121,22 +122,14 @@ pub(super) unsafe fn kernel(
 ) {
     macro_rules! run {
         ($rows:literal) => {
-            match (panel.integers, panel.group, panel.offset.is_some()) {
-                (PanelIntegers::Bytes(_), 16, false) => rows::<$rows, 16, false, 8>(panel, x, unpacked, tile),
-                (PanelIntegers::Bytes(_), 32, false) => rows::<$rows, 32, false, 8>(panel, x, unpacked, tile),
-                (PanelIntegers::Bytes(_), 32, true) => rows::<$rows, 32, true, 8>(panel, x, unpacked, tile),
-                (PanelIntegers::Nibbles { fifth: None, .. }, 32, false) => {
-                    rows::<$rows, 32, false, 4>(panel, x, unpacked, tile)
-                }
-                (PanelIntegers::Nibbles { fifth: None, .. }, 32, true) => {
-                    rows::<$rows, 32, true, 4>(panel, x, unpacked, tile)
-                }
-                (PanelIntegers::Nibbles { fifth: Some(_), .. }, 32, false) => {
-                    rows::<$rows, 32, false, 5>(panel, x, unpacked, tile)
-                }
-                (PanelIntegers::Nibbles { fifth: Some(_), .. }, 32, true) => {
-                    rows::<$rows, 32, true, 5>(panel, x, unpacked, tile)
-                }
+            match (panel.integers.bits(), panel.group, panel.offset.is_some()) {
+                (BYTES, 16, false) => rows::<$rows, 16, false, BYTES>(panel, x, unpacked, tile),
+                (BYTES, 32, false) => rows::<$rows, 32, false, BYTES>(panel, x, unpacked, tile),
+                (BYTES, 32, true) => rows::<$rows, 32, true, BYTES>(panel, x, unpacked, tile),
+                (NIBBLES, 32, false) => rows::<$rows, 32, false, NIBBLES>(panel, x, unpacked, tile),
+                (NIBBLES, 32, true) => rows::<$rows, 32, true, NIBBLES>(panel, x, unpacked, tile),
+                (FIVE, 32, false) => rows::<$rows, 32, false, FIVE>(panel, x, unpacked, tile),
+                (FIVE, 32, true) => rows::<$rows, 32, true, FIVE>(panel, x, unpacked, tile),
                 _ => unreachable!("no format has such groups"),
             }
         };
@@ -206,14 +199,8 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BIT
     // Bytes that have just been unpacked are near, unless there are many.
     let is_far = !unpacked.is_empty() || groups * GROUP > FAR;
     let ring = if unpacked.len() == RING_LINES { RING - 1 } else { usize::MAX };
-    let (source, fifths, zero) = match panel.integers {
-        PanelIntegers::Bytes(lines) => (lines.as_ptr(), std::ptr::null(), ZERO),
-        PanelIntegers::Nibbles { low, fifth, zero } => {
-            (low.as_ptr(), fifth.map_or(std::ptr::null(), <[_]>::as_ptr), zero)
-        }
-    };
-    let (nibble, sixteen) = (_mm512_set1_epi8(0xf), _mm512_set1_epi8(16));
-    let shift = _mm512_set1_epi8((ZERO - zero) as i8);
+    let (source, fifths, zero) = panel.integers.parts();
+    let shift = (ZERO - zero) as u8;
     let terms = x.terms(GROUP);
     let (scale, offset) = (panel.scale.as_ptr(), panel.offset.map_or(std::ptr::null(), <[_]>::as_ptr));
     let mut sums = [const { MaybeUninit::<Sums>::uninit() }; 2];
@@ -230,17 +217,13 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BIT
                     let at = $g * GROUP / 4 + j;
                     let line = source.add(at);
                     _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH).cast());
-                    let both = _mm512_load_si512(line.cast());
-                    let mut first = _mm512_add_epi8(_mm512_and_si512(both, nibble), shift);
-                    let mut second = _mm512_and_si512(_mm512_srli_epi16::<4>(both), nibble);
-                    second = _mm512_add_epi8(second, shift);
-                    if BITS == 5 {
-                        let fifth = fifths.add(at);
-                        _mm_prefetch::<_MM_HINT_T0>(fifth.wrapping_add(PREFETCH).cast());
-                        let fifth = *fifth;
-                        first = _mm512_mask_add_epi8(first, fifth[0], first, sixteen);
-                        second = _mm512_mask_add_epi8(second, fifth[1], second, sixteen);
+                    let mut fifth = None;
+                    if BITS == FIVE {
+                        let bits = fifths.add(at);
+                        _mm_prefetch::<_MM_HINT_T0>(bits.wrapping_add(PREFETCH).cast());
+                        fifth = Some(*bits);
                     }
+                    let [first, second] = bytes_of(&*line, fifth, shift);
                     _mm512_store_si512(to.add(2 * j).cast(), first);
                     _mm512_store_si512(to.add(2 * j + 1).cast(), second);
                 }
@@ -253,7 +236,7 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BIT
                 if g < groups {
                     let (block, within) = (g * GROUP / BLOCK, g * GROUP % BLOCK);
                     let activations = x.planes.as_ptr().add(2 * block * R * BLOCK + within);
-                    let lines = if BITS == 8 {
+                    let lines = if BITS == BYTES {
                         let lines = source.add(g * GROUP / 2);
                         if is_far {
                             for line in 0..GROUP / 2 {
@@ -266,7 +249,7 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BIT
                     };
                     multiply!($first, $second, activations, lines);
                 }
-                if BITS != 8 && g + 2 < groups {
+                if BITS != BYTES && g + 2 < groups {
                     unpack!((g + 2));
                 }
                 if (1..=groups).contains(&g) {
@@ -303,7 +286,7 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BIT
                 }
             };
         }
-        if BITS != 8 {
+        if BITS != BYTES {
             unpack!(0);
             if groups > 1 {
                 unpack!(1);

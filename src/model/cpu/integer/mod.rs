@@ -11,7 +11,7 @@
 
 use super::Isa;
 use super::activations::{Activations, MAX_ROWS, RowBlock};
-use super::packed::{Integers, Lanes, Line, PANEL, Quantised};
+use super::packed::{Integers, Lanes, Line, PANEL, Quantised, ZERO};
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -38,6 +38,32 @@ struct PanelRef<'a> {
 enum PanelIntegers<'a> {
     Bytes(&'a [Line]),
     Nibbles { low: &'a [Line], fifth: Option<&'a [[u64; 2]]>, zero: i32 },
+}
+
+/// Bits of a panel's integers as they lie in memory.
+const BYTES: u8 = 8;
+const NIBBLES: u8 = 4;
+const FIVE: u8 = 5;
+
+impl PanelIntegers<'_> {
+    /// [`BYTES`], [`NIBBLES`] or [`FIVE`].
+    fn bits(&self) -> u8 {
+        match self {
+            PanelIntegers::Bytes(_) => BYTES,
+            PanelIntegers::Nibbles { fifth: None, .. } => NIBBLES,
+            PanelIntegers::Nibbles { fifth: Some(_), .. } => FIVE,
+        }
+    }
+
+    /// Where the integers begin, where their fifth bits (null if there are none), and the integers' zero.
+    fn parts(&self) -> (*const Line, *const [u64; 2], i32) {
+        match self {
+            PanelIntegers::Bytes(lines) => (lines.as_ptr(), std::ptr::null(), ZERO),
+            PanelIntegers::Nibbles { low, fifth, zero } => {
+                (low.as_ptr(), fifth.map_or(std::ptr::null(), <[_]>::as_ptr), *zero)
+            }
+        }
+    }
 }
 
 /// Results of a block of rows with one panel, `[row][channel]`.

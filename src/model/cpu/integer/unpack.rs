@@ -38,23 +38,41 @@ multiversion! {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 unsafe fn avx512(low: &[Line], fifth: Option<&[[u64; 2]]>, shift: u8, out: &mut [Line]) {
     use std::arch::x86_64::*;
-    let nibble = _mm512_set1_epi8(0xf);
-    let shift = _mm512_set1_epi8(shift as i8);
-    let sixteen = _mm512_set1_epi8(16);
     for (j, low) in low.iter().enumerate() {
         // SAFETY: the caller's promise; lines are aligned.
         unsafe {
-            let low = _mm512_load_si512(std::ptr::from_ref(low).cast());
-            let mut first = _mm512_add_epi8(_mm512_and_si512(low, nibble), shift);
-            let mut second = _mm512_add_epi8(_mm512_and_si512(_mm512_srli_epi16::<4>(low), nibble), shift);
-            if let Some(fifth) = fifth {
-                let fifth = *fifth.get_unchecked(j);
-                first = _mm512_mask_add_epi8(first, fifth[0], first, sixteen);
-                second = _mm512_mask_add_epi8(second, fifth[1], second, sixteen);
-            }
+            let fifth = fifth.map(|fifth| *fifth.get_unchecked(j));
+            let [first, second] = bytes_of(low, fifth, shift);
             let out = out.as_mut_ptr().add(2 * j);
             _mm512_store_si512(out.cast(), first);
             _mm512_store_si512(out.add(1).cast(), second);
+        }
+    }
+}
+
+/// The bytes of a line of nibbles, `shift` added: the first half of the panel, then the second.
+///
+/// # Safety
+/// AVX-512 F and BW.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub(super) unsafe fn bytes_of(
+    low: &Line,
+    fifth: Option<[u64; 2]>,
+    shift: u8,
+) -> [std::arch::x86_64::__m512i; 2] {
+    use std::arch::x86_64::*;
+    let (nibble, sixteen) = (_mm512_set1_epi8(0xf), _mm512_set1_epi8(16));
+    let shift = _mm512_set1_epi8(shift as i8);
+    // SAFETY: a line is a vector, and aligned.
+    let low = unsafe { _mm512_load_si512(std::ptr::from_ref(low).cast()) };
+    let first = _mm512_add_epi8(_mm512_and_si512(low, nibble), shift);
+    let second = _mm512_add_epi8(_mm512_and_si512(_mm512_srli_epi16::<4>(low), nibble), shift);
+    match fifth {
+        None => [first, second],
+        Some([a, b]) => {
+            [_mm512_mask_add_epi8(first, a, first, sixteen), _mm512_mask_add_epi8(second, b, second, sixteen)]
         }
     }
 }

@@ -3,32 +3,22 @@
 use std::arch::x86_64::*;
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use super::{PREFETCH, PanelIntegers, PanelRef, Tile};
+use super::{BYTES, FIVE, NIBBLES, PREFETCH, PanelRef, Tile};
 use crate::model::cpu::activations::{BLOCK, RowBlock};
 use crate::model::cpu::packed::{HALF, PANEL, ZERO};
 
 /// Rows at once: 4 rows × 2 halves × 2 planes of accumulators fill 16 of 32 registers, and some are needed to close a group.
 const ROWS: usize = 4;
 
-/// Bits of the integers as they lie in memory.
-const BYTES: u8 = 8;
-const NIBBLES: u8 = 4;
-const FIVE: u8 = 5;
-
 /// # Safety
 /// AVX-512 F, BW, VL, DQ and VNNI; panel and rows have the same number of inputs.
 pub(super) unsafe fn kernel(panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
-    let bits = match panel.integers {
-        PanelIntegers::Bytes(_) => BYTES,
-        PanelIntegers::Nibbles { fifth: None, .. } => NIBBLES,
-        PanelIntegers::Nibbles { fifth: Some(_), .. } => FIVE,
-    };
     let count = x.rows.div_ceil(ROWS);
     for index in 0..count {
         let pass = Pass { index, count };
         macro_rules! run {
             ($rows:literal) => {
-                match (bits, panel.group, panel.offset.is_some()) {
+                match (panel.integers.bits(), panel.group, panel.offset.is_some()) {
                     (BYTES, 16, false) => rows::<$rows, 16, false, BYTES>(panel, x, pass, tile),
                     (BYTES, 32, false) => rows::<$rows, 32, false, BYTES>(panel, x, pass, tile),
                     (BYTES, 32, true) => rows::<$rows, 32, true, BYTES>(panel, x, pass, tile),
@@ -82,12 +72,7 @@ unsafe fn rows<const R: usize, const GROUP: usize, const OFFSET: bool, const BIT
     let share = if pass.count == 1 { 0 } else { next_lines.div_ceil(groups * pass.count) };
     let next_part = next.wrapping_add(pass.index * groups * share);
     // Integers that are not bytes have a zero of their own.
-    let (lines, fifths, zero) = match panel.integers {
-        PanelIntegers::Bytes(lines) => (lines.as_ptr(), std::ptr::null(), ZERO),
-        PanelIntegers::Nibbles { low, fifth, zero } => {
-            (low.as_ptr(), fifth.map_or(std::ptr::null(), <[_]>::as_ptr), zero)
-        }
-    };
+    let (lines, fifths, zero) = panel.integers.parts();
     let (nibble, sixteen) = (_mm512_set1_epi8(0xf), _mm512_set1_epi8(16));
     let terms = x.terms(GROUP);
     let (planes, scale) = (x.planes.as_ptr(), x.scale.as_ptr());
