@@ -8,6 +8,8 @@ use std::path::Path;
 
 pub mod config;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod decoder;
 pub mod gguf;
 pub mod quant;
@@ -54,6 +56,12 @@ pub enum ModelError {
     /// Valid, but not something this version can run.
     #[error("not supported: {0}")]
     Unsupported(String),
+    /// A device cannot be used, or failed.
+    #[error("the GPU cannot be used: {0}")]
+    Device(String),
+    /// A device has not enough memory.
+    #[error("out of device memory when {0}; use a smaller or quantised model, or leave more of the device free")]
+    DeviceMemory(String),
 }
 
 /// Which rows of a span need logits.

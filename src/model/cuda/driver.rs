@@ -1,0 +1,441 @@
+//! A GPU through the CUDA driver alone: memory, copies, launches, graphs. No CUDA library is linked, and the driver is
+//! only looked for when somebody asks for a GPU; so one binary runs with and without.
+//!
+//! Everything of one [`Gpu`] goes through one stream, in the order of the calls.
+
+use std::ffi::{CString, c_void};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
+use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result};
+
+use crate::model::ModelError;
+
+/// The compiled kernels: for each file of `kernels/` machine code for some GPUs, and PTX for later ones.
+const MODULES: [(&str, &[u8]); 0] = [];
+
+/// Plain data that means the same here and there.
+///
+/// # Safety
+/// Any bytes are a valid value, and there is no padding.
+pub unsafe trait Plain: Copy + 'static {}
+
+// SAFETY: numbers.
+unsafe impl Plain for u8 {}
+// SAFETY: numbers.
+unsafe impl Plain for u16 {}
+// SAFETY: numbers.
+unsafe impl Plain for u32 {}
+// SAFETY: numbers.
+unsafe impl Plain for u64 {}
+// SAFETY: numbers.
+unsafe impl Plain for i32 {}
+// SAFETY: numbers.
+unsafe impl Plain for f32 {}
+// SAFETY: numbers.
+unsafe impl Plain for f64 {}
+
+/// What a GPU is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Properties {
+    /// Its number among those of the machine.
+    pub ordinal: usize,
+    /// Its name.
+    pub name: String,
+    /// Compute capability, 90 for 9.0.
+    pub capability: u32,
+    /// Multiprocessors.
+    pub multiprocessors: usize,
+    /// Bytes of memory.
+    pub memory: usize,
+}
+
+/// Wraps what the driver answers.
+fn check<T>(doing: &str, result: Result<T, DriverError>) -> Result<T, ModelError> {
+    result.map_err(|error| {
+        if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            ModelError::DeviceMemory(doing.to_owned())
+        } else {
+            let name = error.error_name().map_or_else(|_| format!("{:?}", error.0), |n| n.to_string_lossy().into_owned());
+            let text = error.error_string().map_or_else(|_| String::new(), |s| s.to_string_lossy().into_owned());
+            ModelError::Device(format!("{doing}: {name} ({text})"))
+        }
+    })
+}
+
+/// Whether the machine has a driver for NVIDIA's GPUs.
+fn has_driver() -> bool {
+    // SAFETY: it only tries to load the library.
+    unsafe { sys::is_culib_present() }
+}
+
+/// The machine's GPUs; none where there is no driver.
+pub fn devices() -> Result<Vec<Properties>, ModelError> {
+    if !has_driver() {
+        return Ok(Vec::new());
+    }
+    match result::init() {
+        Ok(()) => {}
+        Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => return Ok(Vec::new()),
+        Err(error) => return check("starting the driver", Err(error)),
+    }
+    let count = check("counting the GPUs", result::device::get_count())?;
+    (0..count as usize).map(properties).collect()
+}
+
+fn properties(ordinal: usize) -> Result<Properties, ModelError> {
+    let doing = "asking a GPU what it is";
+    let device = check(doing, result::device::get(ordinal as i32))?;
+    let attribute = |a: Attribute| {
+        // SAFETY: the device was given out by the driver.
+        check(doing, unsafe { result::device::get_attribute(device, a) }).map(|v| v as usize)
+    };
+    let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    Ok(Properties {
+        ordinal,
+        name: check(doing, result::device::get_name(device))?,
+        capability: (10 * major + minor) as u32,
+        multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        // SAFETY: as above.
+        memory: check(doing, unsafe { result::device::total_mem(device) })?,
+    })
+}
+
+/// One GPU with our kernels, ready to work.
+pub struct Gpu {
+    properties: Properties,
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    modules: Vec<sys::CUmodule>,
+    early_start: bool,
+}
+
+// SAFETY: the driver's handles may be used from any thread; the context is bound to the thread before each use.
+unsafe impl Send for Gpu {}
+// SAFETY: as above; the driver locks what it must.
+unsafe impl Sync for Gpu {}
+
+/// A kernel of a [`Gpu`].
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel(sys::CUfunction);
+
+// SAFETY: a handle that may be used from any thread.
+unsafe impl Send for Kernel {}
+// SAFETY: as above.
+unsafe impl Sync for Kernel {}
+
+/// How many blocks of how many threads.
+#[derive(Debug, Clone, Copy)]
+pub struct Grid {
+    /// Blocks along x, y and z.
+    pub blocks: [usize; 3],
+    /// Threads a block.
+    pub threads: usize,
+    /// Bytes of dynamic shared memory a block.
+    pub shared: usize,
+}
+
+impl Gpu {
+    /// Opens a GPU and loads the kernels.
+    ///
+    /// # Errors
+    /// There is no such GPU, it is too old, or the driver refuses.
+    pub fn open(ordinal: usize) -> Result<Arc<Self>, ModelError> {
+        let all = devices()?;
+        let Some(properties) = all.get(ordinal).cloned() else {
+            let reason = if !has_driver() {
+                "no NVIDIA driver was found (libcuda.so.1); `nvidia-smi` should work where vigor is to use a GPU".into()
+            } else {
+                format!("there is no GPU {ordinal}: the driver shows {}", all.len())
+            };
+            return Err(ModelError::Device(reason));
+        };
+        if properties.capability < 80 {
+            return Err(ModelError::Device(format!(
+                "{} has compute capability {}.{}; the kernels need 8.0 (Ampere) or later",
+                properties.name,
+                properties.capability / 10,
+                properties.capability % 10
+            )));
+        }
+        let context = check("opening the GPU", CudaContext::new(ordinal))?;
+        // SAFETY: everything goes through one stream, so nothing has to wait for events of another.
+        unsafe { context.disable_event_tracking() };
+        let stream = check("making a stream", context.new_stream())?;
+        let mut modules = Vec::new();
+        for (name, image) in MODULES {
+            // SAFETY: the image is a whole fat binary, made by nvcc.
+            let module = unsafe { result::module::load_data(image.as_ptr().cast()) };
+            modules.push(check(&format!("loading the kernels of {name}.cu"), module)?);
+        }
+        // A kernel may begin to load weights while the one before it ends, from Hopper on.
+        let early_start = properties.capability >= 90 && std::env::var_os("VIGOR_NO_EARLY_START").is_none();
+        Ok(Arc::new(Self { properties, context, stream, modules, early_start }))
+    }
+
+    /// What it is.
+    pub fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// Bytes of memory that are free, and all.
+    pub fn memory(&self) -> Result<(usize, usize), ModelError> {
+        check("asking for the free memory", self.context.mem_get_info())
+    }
+
+    /// A kernel by its name.
+    pub fn kernel(&self, name: &str) -> Result<Kernel, ModelError> {
+        self.bind()?;
+        for &module in &self.modules {
+            let name = CString::new(name).expect("names of kernels hold no zero");
+            // SAFETY: the module is loaded for as long as the GPU is open.
+            if let Ok(function) = unsafe { result::module::get_function(module, name) } {
+                return Ok(Kernel(function));
+            }
+        }
+        Err(ModelError::Device(format!("there is no kernel {name}")))
+    }
+
+    fn bind(&self) -> Result<(), ModelError> {
+        check("using the GPU", self.context.bind_to_thread())
+    }
+
+    /// Memory, not set to anything.
+    pub fn alloc<T: Plain>(self: &Arc<Self>, len: usize) -> Result<Buffer<T>, ModelError> {
+        self.bind()?;
+        let bytes = (len * size_of::<T>()).max(1);
+        // SAFETY: the buffer frees it, once.
+        let address = check(&format!("asking for {bytes} bytes of device memory"), unsafe { result::malloc_sync(bytes) })?;
+        Ok(Buffer { gpu: self.clone(), address, len, kind: PhantomData })
+    }
+
+    /// Memory set to zero.
+    pub fn zeros<T: Plain>(self: &Arc<Self>, len: usize) -> Result<Buffer<T>, ModelError> {
+        let buffer = self.alloc::<T>(len)?;
+        // SAFETY: all of it lies in the buffer.
+        check("clearing device memory", unsafe {
+            result::memset_d8_async(buffer.address, 0, len * size_of::<T>(), self.stream.cu_stream())
+        })?;
+        Ok(buffer)
+    }
+
+    /// A copy of `data` on the GPU.
+    pub fn buffer_of<T: Plain>(self: &Arc<Self>, data: &[T]) -> Result<Buffer<T>, ModelError> {
+        let buffer = self.alloc(data.len())?;
+        buffer.write(0, data)?;
+        self.synchronize()?;
+        Ok(buffer)
+    }
+
+    /// Memory of the host that the GPU copies from and to without a stop.
+    pub fn pinned<T: Plain>(self: &Arc<Self>, len: usize) -> Result<Pinned<T>, ModelError> {
+        self.bind()?;
+        let bytes = (len * size_of::<T>()).max(1);
+        // SAFETY: the wrapper frees it, once. Zeros are a valid value of plain data.
+        let ptr = unsafe {
+            let ptr = check("asking for pinned memory", result::malloc_host(bytes, 0))?;
+            ptr.cast::<u8>().write_bytes(0, bytes);
+            ptr.cast::<T>()
+        };
+        Ok(Pinned { gpu: self.clone(), ptr, len })
+    }
+
+    /// Runs a kernel, after all that was asked before. `arguments` is the struct that the kernel takes.
+    ///
+    /// # Safety
+    /// The kernel takes this struct, and every address in it is that of memory which lives until the kernel has run, and
+    /// which is as long as the kernel assumes.
+    pub unsafe fn launch<A: Copy>(&self, kernel: Kernel, grid: Grid, arguments: &A) -> Result<(), ModelError> {
+        self.bind()?;
+        let [x, y, z] = grid.blocks.map(|n| n as u32);
+        // SAFETY: all zeros is a valid value of the attribute, whose meaning is set next.
+        let mut attribute: sys::CUlaunchAttribute = unsafe { std::mem::zeroed() };
+        attribute.id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+        attribute.value.programmaticStreamSerializationAllowed = 1;
+        let config = sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: z,
+            blockDimX: grid.threads as u32,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: grid.shared as u32,
+            hStream: self.stream.cu_stream(),
+            attrs: &raw mut attribute,
+            numAttrs: u32::from(self.early_start),
+        };
+        let mut parameters = [std::ptr::from_ref(arguments).cast_mut().cast::<c_void>()];
+        // SAFETY: the caller's promise; the driver copies the arguments before it returns.
+        let result = unsafe { sys::cuLaunchKernelEx(&config, kernel.0, parameters.as_mut_ptr(), std::ptr::null_mut()) };
+        check("starting a kernel", result.result())
+    }
+
+    /// Waits until everything is done.
+    pub fn synchronize(&self) -> Result<(), ModelError> {
+        check("waiting for the GPU", self.stream.synchronize())
+    }
+
+    /// Records what `work` asks for instead of running it, to be run as a whole.
+    pub fn record(&self, work: impl FnOnce() -> Result<(), ModelError>) -> Result<Graph, ModelError> {
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        check("beginning a graph", self.stream.begin_capture(mode))?;
+        let worked = work();
+        let graph = self.stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        worked?;
+        match check("making a graph", graph)? {
+            Some(graph) => Ok(Graph(graph)),
+            None => Err(ModelError::Device("a graph holds nothing".into())),
+        }
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if self.bind().is_ok() {
+            for &module in &self.modules {
+                // SAFETY: loaded by `open`, and unloaded once.
+                let _ = unsafe { result::module::unload(module) };
+            }
+        }
+    }
+}
+
+/// Launches that run as a whole, with the arguments they were recorded with.
+pub struct Graph(CudaGraph);
+
+// SAFETY: used by one thread at a time, as it takes `&mut self`.
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// Runs it, after all that was asked before.
+    pub fn launch(&mut self) -> Result<(), ModelError> {
+        check("starting a graph", self.0.launch())
+    }
+}
+
+/// Memory of a GPU.
+pub struct Buffer<T> {
+    gpu: Arc<Gpu>,
+    address: sys::CUdeviceptr,
+    len: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T: Plain> Buffer<T> {
+    /// Its address there.
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// The address of an element.
+    pub fn at(&self, index: usize) -> u64 {
+        assert!(index <= self.len, "element {index} of a buffer of {}", self.len);
+        self.address + (index * size_of::<T>()) as u64
+    }
+
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies `data` to the elements from `at` on. When it returns, `data` may change.
+    pub fn write(&self, at: usize, data: &[T]) -> Result<(), ModelError> {
+        assert!(at + data.len() <= self.len, "{} elements from {at} on in a buffer of {}", data.len(), self.len);
+        self.gpu.bind()?;
+        // SAFETY: it fits, and memory of the host that is not pinned is staged before the call returns.
+        check("copying to the GPU", unsafe {
+            result::memcpy_htod_async(self.at(at), data, self.gpu.stream.cu_stream())
+        })
+    }
+
+    /// Copies the first `len` elements of pinned memory to the elements from `at` on.
+    ///
+    /// # Safety
+    /// The pinned memory does not change until the GPU has come so far.
+    pub unsafe fn write_pinned(&self, at: usize, data: &Pinned<T>, len: usize) -> Result<(), ModelError> {
+        self.write(at, &data[..len])
+    }
+
+    /// Copies elements from `at` on to the host, and waits for them.
+    pub fn read(&self, at: usize, out: &mut [T]) -> Result<(), ModelError> {
+        self.read_later(at, out)?;
+        self.gpu.synchronize()
+    }
+
+    /// Copies elements from `at` on to the host; they are there after [`Gpu::synchronize`].
+    fn read_later(&self, at: usize, out: &mut [T]) -> Result<(), ModelError> {
+        assert!(at + out.len() <= self.len, "{} elements from {at} on in a buffer of {}", out.len(), self.len);
+        self.gpu.bind()?;
+        // SAFETY: it fits.
+        check("copying from the GPU", unsafe {
+            result::memcpy_dtoh_async(out, self.at(at), self.gpu.stream.cu_stream())
+        })
+    }
+
+    /// Copies the elements from `at` on to the first `len` of pinned memory; they are there after
+    /// [`Gpu::synchronize`].
+    pub fn read_pinned(&self, at: usize, out: &mut Pinned<T>, len: usize) -> Result<(), ModelError> {
+        self.read_later(at, &mut out[..len])
+    }
+
+    /// Copies `len` elements within the buffer, from `from` on to `to` on.
+    pub fn copy_within(&self, from: usize, to: usize, len: usize) -> Result<(), ModelError> {
+        assert!(from + len <= self.len && to + len <= self.len && (from + len <= to || to + len <= from));
+        self.gpu.bind()?;
+        // SAFETY: both lie in the buffer, apart.
+        check("copying on the GPU", unsafe {
+            result::memcpy_dtod_async(self.at(to), self.at(from), len * size_of::<T>(), self.gpu.stream.cu_stream())
+        })
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        if self.gpu.bind().is_ok() {
+            // SAFETY: given out by `alloc`, freed once; the driver waits for what uses it.
+            let _ = unsafe { result::free_sync(self.address) };
+        }
+    }
+}
+
+/// Memory of the host, locked in place.
+pub struct Pinned<T> {
+    gpu: Arc<Gpu>,
+    ptr: *mut T,
+    len: usize,
+}
+
+// SAFETY: it owns what it points to.
+unsafe impl<T: Plain + Send> Send for Pinned<T> {}
+
+impl<T: Plain> std::ops::Deref for Pinned<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: allocated for `len` elements, and set.
+        unsafe { std::slice::from_raw_parts(self.ptr, self.len) }
+    }
+}
+
+impl<T: Plain> std::ops::DerefMut for Pinned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr, self.len) }
+    }
+}
+
+impl<T> Drop for Pinned<T> {
+    fn drop(&mut self) {
+        if self.gpu.bind().is_ok() {
+            // SAFETY: given out by `pinned`, freed once.
+            let _ = unsafe { result::free_host(self.ptr.cast()) };
+        }
+    }
+}
