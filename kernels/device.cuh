@@ -92,6 +92,17 @@ __device__ __forceinline__ Pair load_once(const Pair *at) {
 #endif
 }
 
+// A load of what another block of the same launch wrote: not from the first-level cache.
+__device__ __forceinline__ Pair load_others(const Pair *at) {
+#ifdef VIGOR_EMULATION
+    return *at;
+#else
+    Pair v;
+    asm volatile("ld.global.cg.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(at) : "memory");
+    return v;
+#endif
+}
+
 // A kernel may start while the one before it in the stream still runs. It may read weights at once, but must call
 // `wait_for_previous` before it touches anything that another kernel writes or reads; `let_next_start` allows the next
 // one to start.

@@ -13,6 +13,7 @@ pub mod cuda;
 pub mod decoder;
 pub mod gguf;
 pub mod quant;
+pub mod random;
 pub mod safetensors;
 pub mod template;
 pub mod tokenizer;
@@ -60,7 +61,9 @@ pub enum ModelError {
     #[error("the GPU cannot be used: {0}")]
     Device(String),
     /// A device has not enough memory.
-    #[error("out of device memory when {0}; use a smaller or quantised model, or leave more of the device free")]
+    #[error(
+        "out of device memory when {0}; use a smaller or quantised model, or leave more of the device free"
+    )]
     DeviceMemory(String),
 }
 

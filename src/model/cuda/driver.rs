@@ -12,8 +12,8 @@ use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result};
 
 use crate::model::ModelError;
 
-/// The compiled kernels: for each file of `kernels/` machine code for some GPUs, and PTX for later ones.
-const MODULES: [(&str, &[u8]); 0] = [];
+// `MODULES`, the compiled kernels: for each file of `kernels/` machine code for some GPUs, and PTX for later ones.
+include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
 /// Plain data that means the same here and there.
 ///
@@ -57,8 +57,11 @@ fn check<T>(doing: &str, result: Result<T, DriverError>) -> Result<T, ModelError
         if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
             ModelError::DeviceMemory(doing.to_owned())
         } else {
-            let name = error.error_name().map_or_else(|_| format!("{:?}", error.0), |n| n.to_string_lossy().into_owned());
-            let text = error.error_string().map_or_else(|_| String::new(), |s| s.to_string_lossy().into_owned());
+            let name = error
+                .error_name()
+                .map_or_else(|_| format!("{:?}", error.0), |n| n.to_string_lossy().into_owned());
+            let text =
+                error.error_string().map_or_else(|_| String::new(), |s| s.to_string_lossy().into_owned());
             ModelError::Device(format!("{doing}: {name} ({text})"))
         }
     })
@@ -207,7 +210,9 @@ impl Gpu {
         self.bind()?;
         let bytes = (len * size_of::<T>()).max(1);
         // SAFETY: the buffer frees it, once.
-        let address = check(&format!("asking for {bytes} bytes of device memory"), unsafe { result::malloc_sync(bytes) })?;
+        let address = check(&format!("asking for {bytes} bytes of device memory"), unsafe {
+            result::malloc_sync(bytes)
+        })?;
         Ok(Buffer { gpu: self.clone(), address, len, kind: PhantomData })
     }
 
@@ -247,7 +252,12 @@ impl Gpu {
     /// # Safety
     /// The kernel takes this struct, and every address in it is that of memory which lives until the kernel has run, and
     /// which is as long as the kernel assumes.
-    pub unsafe fn launch<A: Copy>(&self, kernel: Kernel, grid: Grid, arguments: &A) -> Result<(), ModelError> {
+    pub unsafe fn launch<A: Copy>(
+        &self,
+        kernel: Kernel,
+        grid: Grid,
+        arguments: &A,
+    ) -> Result<(), ModelError> {
         self.bind()?;
         let [x, y, z] = grid.blocks.map(|n| n as u32);
         // SAFETY: all zeros is a valid value of the attribute, whose meaning is set next.
@@ -268,7 +278,9 @@ impl Gpu {
         };
         let mut parameters = [std::ptr::from_ref(arguments).cast_mut().cast::<c_void>()];
         // SAFETY: the caller's promise; the driver copies the arguments before it returns.
-        let result = unsafe { sys::cuLaunchKernelEx(&config, kernel.0, parameters.as_mut_ptr(), std::ptr::null_mut()) };
+        let result = unsafe {
+            sys::cuLaunchKernelEx(&config, kernel.0, parameters.as_mut_ptr(), std::ptr::null_mut())
+        };
         check("starting a kernel", result.result())
     }
 
@@ -347,7 +359,12 @@ impl<T: Plain> Buffer<T> {
 
     /// Copies `data` to the elements from `at` on. When it returns, `data` may change.
     pub fn write(&self, at: usize, data: &[T]) -> Result<(), ModelError> {
-        assert!(at + data.len() <= self.len, "{} elements from {at} on in a buffer of {}", data.len(), self.len);
+        assert!(
+            at + data.len() <= self.len,
+            "{} elements from {at} on in a buffer of {}",
+            data.len(),
+            self.len
+        );
         self.gpu.bind()?;
         // SAFETY: it fits, and memory of the host that is not pinned is staged before the call returns.
         check("copying to the GPU", unsafe {
@@ -371,7 +388,12 @@ impl<T: Plain> Buffer<T> {
 
     /// Copies elements from `at` on to the host; they are there after [`Gpu::synchronize`].
     fn read_later(&self, at: usize, out: &mut [T]) -> Result<(), ModelError> {
-        assert!(at + out.len() <= self.len, "{} elements from {at} on in a buffer of {}", out.len(), self.len);
+        assert!(
+            at + out.len() <= self.len,
+            "{} elements from {at} on in a buffer of {}",
+            out.len(),
+            self.len
+        );
         self.gpu.bind()?;
         // SAFETY: it fits.
         check("copying from the GPU", unsafe {
@@ -385,13 +407,30 @@ impl<T: Plain> Buffer<T> {
         self.read_later(at, &mut out[..len])
     }
 
+    /// Copies the first `len` elements of another buffer, maybe of another GPU, which is done with them.
+    pub fn copy_from(&self, other: &Self, len: usize) -> Result<(), ModelError> {
+        assert!(len <= self.len && len <= other.len);
+        self.gpu.bind()?;
+        let (to, from) = (self.gpu.context.cu_ctx(), other.gpu.context.cu_ctx());
+        let (bytes, stream) = (len * size_of::<T>(), self.gpu.stream.cu_stream());
+        // SAFETY: both are as long.
+        check("copying between GPUs", unsafe {
+            result::memcpy_peer_async(to, self.address, from, other.address, bytes, stream)
+        })
+    }
+
     /// Copies `len` elements within the buffer, from `from` on to `to` on.
     pub fn copy_within(&self, from: usize, to: usize, len: usize) -> Result<(), ModelError> {
         assert!(from + len <= self.len && to + len <= self.len && (from + len <= to || to + len <= from));
         self.gpu.bind()?;
         // SAFETY: both lie in the buffer, apart.
         check("copying on the GPU", unsafe {
-            result::memcpy_dtod_async(self.at(to), self.at(from), len * size_of::<T>(), self.gpu.stream.cu_stream())
+            result::memcpy_dtod_async(
+                self.at(to),
+                self.at(from),
+                len * size_of::<T>(),
+                self.gpu.stream.cu_stream(),
+            )
         })
     }
 }

@@ -1,0 +1,209 @@
+// Attention of a pass's rows over the pages of keys and values.
+//
+// Bound by reading keys and values. Rows that share pages (branches of one trunk, neighbours in a prompt) are put together
+// in one piece of work for each CHUNK of positions, which reads the chunk once for all of them, on the tensor cores. The
+// pieces leave unfinished sums, which `attention_merge` puts together.
+//
+// A row's positions are always cut into the same pages and chunks and added in the same order, whatever rows it is put
+// together with: so its result does not depend on what else is in the pass, to the bit.
+#include "layout.cuh"
+
+constexpr u32 CHUNK_PAGES = 4;
+constexpr u32 CHUNK = CHUNK_PAGES * PAGE;
+constexpr u32 ROWS = 16; // query heads that one product takes
+
+// Some tokens, and a chunk of positions that lies in the same pages for all of them.
+struct Item {
+    u32 pages[CHUNK_PAGES];
+    u32 chunk;
+    u32 first; // in the list of tokens
+    u32 tokens;
+    u32 unused;
+};
+
+struct Attention {
+    u64 pass;     // Pass
+    u64 items;    // Item
+    u64 list;     // u32: tokens of the items
+    u64 lengths;  // u32: positions that a token may look at
+    u64 queries;  // bf16: [token][head][dim]
+    u64 keys;     // pages of the layer
+    u64 values;   // pages of the layer
+    u64 sums;     // f32: [token][head][chunk][dim], not divided
+    u64 scales;   // f32 pairs: [token][head][chunk] maximum and sum of the weights
+    u64 out;      // activations, heads × dim a token
+    u32 heads;
+    u32 kv_heads;
+    u32 dim;      // of a head
+    float factor; // of a score: log2(e) / sqrt(dim)
+};
+
+// A block of CHUNK_PAGES warps, one a page; blockIdx: item, key head. TILES = dim / 16.
+template <u32 TILES> __device__ __forceinline__ void attend(const Attention &a) {
+    constexpr u32 DIM = TILES * 16, PADDED = DIM + 4;
+    __shared__ float maxima[CHUNK_PAGES][ROWS], weights[CHUNK_PAGES][ROWS];
+    __shared__ float sums[CHUNK_PAGES][ROWS * PADDED];
+    let_next_start();
+    wait_for_previous();
+    if (blockIdx.x >= ((const Pass *)a.pass)->items) return;
+    const Item &item = ((const Item *)a.items)[blockIdx.x];
+    const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, group = lane / 4, member = lane % 4;
+    const u32 shared = a.heads / a.kv_heads, kv_head = blockIdx.y;
+    const u32 rows = item.tokens * shared;
+    const u32 *list = (const u32 *)a.list + item.first, *lengths = (const u32 *)a.lengths;
+    const size_t page = ((size_t)item.pages[warp] * a.kv_heads + kv_head) * PAGE * DIM;
+    const Quad *keys = (const Quad *)((const u16 *)a.keys + page) + lane;
+    const Quad *values = (const Quad *)((const u16 *)a.values + page) + lane;
+    const u32 chunks = ((const Pass *)a.pass)->chunks;
+    const u32 start = item.chunk * CHUNK + warp * PAGE;
+
+    for (u32 first = 0; first < rows; first += ROWS) {
+        // The two rows that a lane holds; rows that are not there look at nothing.
+        const u32 *queries[2];
+        u32 visible[2];
+#pragma unroll
+        for (u32 i = 0; i < 2; i++) {
+            const u32 row = first + group + 8 * i, token = list[min(row, rows - 1) / shared];
+            const u32 length = row < rows ? lengths[token] : 0;
+            visible[i] = length > start ? min(length - start, PAGE) : 0;
+            const u32 head = kv_head * shared + min(row, rows - 1) % shared;
+            queries[i] = (const u32 *)a.queries + ((size_t)token * a.heads + head) * (DIM / 2);
+        }
+        float maximum[2] = {-INFINITY, -INFINITY}, weight[2] = {0.0f, 0.0f};
+        float out[2 * TILES][4];
+#pragma unroll
+        for (u32 t = 0; t < 2 * TILES; t++)
+#pragma unroll
+            for (u32 i = 0; i < 4; i++) out[t][i] = 0.0f;
+
+        // A page that no row of these sixteen sees has not even a number.
+        if (__any_sync(EVERY_LANE, visible[0] > 0 || visible[1] > 0)) {
+            float scores[4][4]; // 4 × 8 positions
+#pragma unroll
+            for (u32 p = 0; p < 4; p++)
+#pragma unroll
+                for (u32 i = 0; i < 4; i++) scores[p][i] = 0.0f;
+#pragma unroll
+            for (u32 t = 0; t < TILES; t++) {
+                const Quad q = {queries[0][t * 8 + member], queries[1][t * 8 + member], queries[0][t * 8 + member + 4],
+                                queries[1][t * 8 + member + 4]};
+#pragma unroll
+                for (u32 half = 0; half < 2; half++) {
+                    const Quad k = keys[(half * TILES + t) * WARP];
+                    mma(scores[2 * half], q, k.x, k.y);
+                    mma(scores[2 * half + 1], q, k.z, k.w);
+                }
+            }
+#pragma unroll
+            for (u32 p = 0; p < 4; p++)
+#pragma unroll
+                for (u32 i = 0; i < 4; i++) {
+                    const bool seen = p * 8 + member * 2 + i % 2 < visible[i / 2];
+                    scores[p][i] = seen ? scores[p][i] * a.factor : -INFINITY;
+                    maximum[i / 2] = fmaxf(maximum[i / 2], scores[p][i]);
+                }
+#pragma unroll
+            for (u32 i = 0; i < 2; i++) {
+                maximum[i] = fmaxf(maximum[i], __shfl_xor_sync(EVERY_LANE, maximum[i], 1));
+                maximum[i] = fmaxf(maximum[i], __shfl_xor_sync(EVERY_LANE, maximum[i], 2));
+            }
+#pragma unroll
+            for (u32 p = 0; p < 4; p++)
+#pragma unroll
+                for (u32 i = 0; i < 4; i++) {
+                    // A row that sees nothing has no maximum to take away.
+                    scores[p][i] = visible[i / 2] > 0 ? exp2f(scores[p][i] - maximum[i / 2]) : 0.0f;
+                    weight[i / 2] += scores[p][i];
+                }
+#pragma unroll
+            for (u32 i = 0; i < 2; i++) {
+                weight[i] += __shfl_xor_sync(EVERY_LANE, weight[i], 1);
+                weight[i] += __shfl_xor_sync(EVERY_LANE, weight[i], 2);
+            }
+#pragma unroll
+            for (u32 half = 0; half < 2; half++) {
+                const Quad w = {pack_bf16(scores[2 * half][0], scores[2 * half][1]),
+                                pack_bf16(scores[2 * half][2], scores[2 * half][3]),
+                                pack_bf16(scores[2 * half + 1][0], scores[2 * half + 1][1]),
+                                pack_bf16(scores[2 * half + 1][2], scores[2 * half + 1][3])};
+#pragma unroll
+                for (u32 t = 0; t < TILES; t++) {
+                    const Quad v = values[(half * TILES + t) * WARP];
+                    mma(out[2 * t], w, v.x, v.y);
+                    mma(out[2 * t + 1], w, v.z, v.w);
+                }
+            }
+        }
+
+        // The pages of the chunk, one after the other.
+        if (member == 0)
+#pragma unroll
+            for (u32 i = 0; i < 2; i++) {
+                maxima[warp][group + 8 * i] = maximum[i];
+                weights[warp][group + 8 * i] = weight[i];
+            }
+#pragma unroll
+        for (u32 t = 0; t < 2 * TILES; t++)
+#pragma unroll
+            for (u32 i = 0; i < 4; i++)
+                sums[warp][(group + i / 2 * 8) * PADDED + t * 8 + member * 2 + i % 2] = out[t][i];
+        __syncthreads();
+        for (u32 row = warp; row < ROWS && first + row < rows; row += CHUNK_PAGES) {
+            const u32 token = list[(first + row) / shared], head = kv_head * shared + (first + row) % shared;
+            if (lengths[token] <= item.chunk * CHUNK) continue;
+            float most = -INFINITY, total = 0.0f, factor[CHUNK_PAGES];
+#pragma unroll
+            for (u32 p = 0; p < CHUNK_PAGES; p++) most = fmaxf(most, maxima[p][row]);
+#pragma unroll
+            for (u32 p = 0; p < CHUNK_PAGES; p++) {
+                factor[p] = exp2f(maxima[p][row] - most);
+                total = fmaf(weights[p][row], factor[p], total);
+            }
+            const size_t at = ((size_t)token * a.heads + head) * chunks + item.chunk;
+            for (u32 d = lane; d < DIM; d += WARP) {
+                float sum = 0.0f;
+#pragma unroll
+                for (u32 p = 0; p < CHUNK_PAGES; p++) sum = fmaf(sums[p][row * PADDED + d], factor[p], sum);
+                ((float *)a.sums)[at * DIM + d] = sum;
+            }
+            if (lane == 0) ((Pair *)a.scales)[at] = {__float_as_uint(most), __float_as_uint(total)};
+        }
+        __syncthreads();
+    }
+}
+
+#define ATTENTION(tiles)                                                                                               \
+    extern "C" __global__ void __launch_bounds__(128, 4) attention_##tiles(Attention a) { attend<tiles>(a); }              \
+    KERNEL(attention_##tiles)
+
+ATTENTION(1)
+ATTENTION(2)
+ATTENTION(3)
+ATTENTION(4)
+ATTENTION(5)
+ATTENTION(6)
+ATTENTION(7)
+ATTENTION(8)
+
+// Puts the chunks of a row together, in their order. A warp for each query head; blockIdx.x: 4 of them. Bound by the
+// latency of its few loads.
+extern "C" __global__ void __launch_bounds__(128) attention_merge(Attention a) {
+    let_next_start();
+    wait_for_previous();
+    const u32 number = blockIdx.x * 4 + threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    const u32 token = number / a.heads, head = number % a.heads, dim = a.dim;
+    if (token >= ((const Pass *)a.pass)->tokens) return;
+    const u32 chunks = (((const u32 *)a.lengths)[token] + CHUNK - 1) / CHUNK, room = ((const Pass *)a.pass)->chunks;
+    const Pair *scales = (const Pair *)a.scales + (size_t)number * room;
+    const float *sums = (const float *)a.sums + (size_t)number * room * dim;
+    float most = -INFINITY, total = 0.0f;
+    for (u32 c = 0; c < chunks; c++) most = fmaxf(most, __uint_as_float(scales[c].x));
+    for (u32 c = 0; c < chunks; c++)
+        total = fmaf(__uint_as_float(scales[c].y), exp2f(__uint_as_float(scales[c].x) - most), total);
+    for (u32 d = lane; d < dim; d += WARP) {
+        float sum = 0.0f;
+        for (u32 c = 0; c < chunks; c++) sum = fmaf(sums[(size_t)c * dim + d], exp2f(__uint_as_float(scales[c].x) - most), sum);
+        ((u16 *)a.out)[activation_at(token, head * dim + d, a.heads * dim / 16)] = to_bf16(sum / total);
+    }
+}
+KERNEL(attention_merge)

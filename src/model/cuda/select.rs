@@ -1,0 +1,671 @@
+//! Rows of logits in device memory, and the choice of tokens from them there: only the chosen tokens and their numbers
+//! come to the host.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use super::driver::{Buffer, Gpu, Grid, Kernel, Pinned, Plain};
+use crate::model::ModelError;
+use crate::model::sampling::{Choice, Chosen, Logprobs, Selected, Selection};
+
+/// Rows that are allocated together.
+const SLAB: usize = 64;
+/// Slabs at most.
+const SLABS: usize = 256;
+/// Entries of a row that a block looks at, and threads that do so.
+const CHUNK: usize = 4096;
+const THREADS: usize = 256;
+/// Chunks of the longest row.
+const MOST_CHUNKS: usize = 72;
+/// Selections of one launch at most.
+const MOST_SELECTIONS: usize = 256;
+/// Tokens that a selection chooses at most.
+const MOST_CHOSEN: usize = 64;
+/// Alternatives that it tells at most, but for the favourite of the plain stream.
+const MOST_ALTERNATIVES: usize = 32;
+/// So many more noisy sums are kept than are wanted.
+const SPARE: usize = 8;
+/// Room for candidates of a selection.
+const CANDIDATES: usize = 4096;
+/// Words of `Part` in `select.cu`, of its `Chosen`, and of its `Leading`.
+const PART_WORDS: usize = 8;
+const CHOSEN_WORDS: usize = 5;
+const LEADING_WORDS: usize = 3;
+/// Words of `Piece` in `normalise.cu`.
+const PIECE_WORDS: usize = 4;
+
+/// Rows: the logits of a vocabulary each, and what `normalise.cu` found out about them.
+pub(super) struct Rows {
+    gpu: Arc<Gpu>,
+    vocab: usize,
+    stride: usize,
+    slabs: Vec<Buffer<f32>>,
+    addresses: Buffer<u64>,
+    free: Vec<u32>,
+    /// Where handles send the numbers of their rows when they are dropped.
+    returning: Sender<u32>,
+    returned: Receiver<u32>,
+}
+
+impl Rows {
+    /// Room for the first rows.
+    pub fn new(gpu: &Arc<Gpu>, vocab: usize) -> Result<Self, ModelError> {
+        if vocab > MOST_CHUNKS * CHUNK {
+            let most = MOST_CHUNKS * CHUNK;
+            return Err(ModelError::Device(format!("a vocabulary of {vocab} tokens; the kernels take {most}")));
+        }
+        let (returning, returned) = mpsc::channel();
+        let mut rows = Self {
+            gpu: gpu.clone(),
+            vocab,
+            stride: vocab.next_multiple_of(4) + 4,
+            slabs: Vec::new(),
+            addresses: gpu.zeros(SLABS)?,
+            free: Vec::new(),
+            returning,
+            returned,
+        };
+        rows.grow()?;
+        Ok(rows)
+    }
+
+    fn grow(&mut self) -> Result<(), ModelError> {
+        let number = self.slabs.len();
+        if number == SLABS {
+            return Err(ModelError::DeviceMemory(format!("asking for more than {} rows of logits", SLABS * SLAB)));
+        }
+        let slab = self.gpu.alloc::<f32>(SLAB * self.stride)?;
+        self.addresses.write(number, &[slab.address()])?;
+        self.slabs.push(slab);
+        self.free.extend((number * SLAB..(number + 1) * SLAB).rev().map(|row| row as u32));
+        Ok(())
+    }
+
+    /// The number of a row that nobody uses.
+    ///
+    /// # Errors
+    /// All are in use, and the device has no room for more.
+    pub fn take(&mut self) -> Result<u32, ModelError> {
+        self.free.extend(self.returned.try_iter());
+        if self.free.is_empty() {
+            self.grow()?;
+        }
+        Ok(self.free.pop().expect("a new slab has free rows"))
+    }
+
+    /// Takes back a row for which there is no handle.
+    pub fn give_back(&mut self, row: u32) {
+        self.free.push(row);
+    }
+
+    /// A handle to a row that was taken; it comes back when the last clone is gone.
+    pub fn handle(&self, row: u32) -> Logprobs {
+        Logprobs::on_device(row, self.returning.clone())
+    }
+
+    /// The address of the addresses of the slabs. Row `i` is number `i % 64` of slab `i / 64`.
+    pub fn slabs(&self) -> u64 {
+        self.addresses.address()
+    }
+
+    /// Floats of a row.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Bytes that should stay free for more rows.
+    pub fn reserve(&self) -> usize {
+        8 * SLAB * self.stride * size_of::<f32>()
+    }
+
+    fn place(&self, row: u32) -> (&Buffer<f32>, usize) {
+        (&self.slabs[row as usize / SLAB], row as usize % SLAB * self.stride)
+    }
+
+    /// The log-probabilities of a row that was normalised.
+    pub fn read(&self, row: u32) -> Result<Vec<f32>, ModelError> {
+        let (slab, at) = self.place(row);
+        let mut whole = vec![0.0; self.stride];
+        slab.read(at, &mut whole)?;
+        let shift = whole[self.stride - 4];
+        whole.truncate(self.vocab);
+        whole.iter_mut().for_each(|x| *x -= shift);
+        Ok(whole)
+    }
+
+    fn chunks(&self) -> usize {
+        self.vocab.div_ceil(CHUNK)
+    }
+}
+
+/// `Normalise` in `normalise.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct NormaliseArguments {
+    slabs: u64,
+    rows: u64,
+    pass: u64,
+    pieces: u64,
+    arrived: u64,
+    vocab: u32,
+    stride: u32,
+}
+
+/// `Request` in `select.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Request {
+    key: u64,
+    score: f64,
+    inverse: f64,
+    plain: u32,
+    signal: u32,
+    gamma: f32,
+    epsilon: f32,
+    temperature: f32,
+    top_p: f32,
+    kind: u32,
+    count: u32,
+    alternatives: u32,
+    unused: u32,
+}
+
+// SAFETY: numbers without a gap between them.
+unsafe impl Plain for Request {}
+const _: () = assert!(size_of::<Request>() == 64);
+
+/// `Kind` in `select.cu`.
+const DRAW: u32 = 0;
+const BEST: u32 = 1;
+const PERTURBED: u32 = 2;
+const GIVEN: u32 = 3;
+/// No row.
+const NONE: u32 = u32::MAX;
+
+/// `Select` in `select.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SelectArguments {
+    slabs: u64,
+    requests: u64,
+    keys: u64,
+    parts: u64,
+    candidates: u64,
+    arrived: u64,
+    found: u64,
+    results: u64,
+    vocab: u32,
+    stride: u32,
+    slots: u32,
+    chosen: u32,
+    result: u32,
+    unused: u32,
+}
+
+impl Request {
+    fn new(selection: &Selection, vocab: usize) -> Result<Self, ModelError> {
+        let row = |row: &Logprobs| {
+            let elsewhere = || ModelError::Device("a row that is not on the GPU was to be chosen from".into());
+            row.device().ok_or_else(elsewhere)
+        };
+        let mut request = Self {
+            key: 0,
+            score: 0.0,
+            inverse: 1.0,
+            plain: row(&selection.plain)?,
+            signal: NONE,
+            gamma: 0.0,
+            epsilon: 0.0,
+            temperature: 0.0,
+            top_p: 1.0,
+            kind: DRAW,
+            count: 0,
+            alternatives: selection.alternatives as u32,
+            unused: 0,
+        };
+        if let Some((signal, guidance)) = &selection.guided {
+            request.signal = row(signal)?;
+            (request.gamma, request.epsilon) = (guidance.gamma, guidance.epsilon);
+        }
+        let mut chosen = 1;
+        match selection.choice {
+            Choice::Draw { sampling, key } => {
+                (request.temperature, request.top_p) = (sampling.temperature, sampling.top_p);
+                // All of the vocabulary is no cut.
+                request.count = if sampling.top_k < vocab { sampling.top_k as u32 } else { 0 };
+                request.key = key.bits();
+            }
+            Choice::Best { n } => {
+                (request.kind, request.count, chosen) = (BEST, n as u32, n);
+            }
+            Choice::Perturbed { n, temperature, score, key } => {
+                (request.kind, request.count, chosen) = (PERTURBED, n as u32, n);
+                (request.temperature, request.score, request.key) = (temperature, score, key.bits());
+            }
+            Choice::Given { token } => (request.kind, request.count) = (GIVEN, token),
+        }
+        if request.temperature > 0.0 {
+            request.inverse = 1.0 / f64::from(request.temperature);
+        }
+        if chosen > MOST_CHOSEN || selection.alternatives > MOST_ALTERNATIVES {
+            return Err(ModelError::Device(format!(
+                "{chosen} tokens with {} alternatives were to be chosen at once; the kernels take {MOST_CHOSEN} with \
+                 {MOST_ALTERNATIVES}",
+                selection.alternatives
+            )));
+        }
+        Ok(request)
+    }
+
+    /// Tokens that are chosen at most.
+    fn chosen(&self) -> usize {
+        if matches!(self.kind, BEST | PERTURBED) { self.count as usize } else { 1 }
+    }
+
+    /// Keys that each chunk leaves at most; `plan_of` in `select.cu` counts them.
+    fn slots(&self) -> usize {
+        let noisy = if self.kind == PERTURBED { self.count as usize + SPARE } else { 0 };
+        let few = self.kind == DRAW && self.count as usize <= MOST_CHOSEN;
+        let counted = if few || self.kind == BEST { self.count as usize } else { 0 };
+        counted.max(self.alternatives as usize).max(1) + noisy
+    }
+
+    /// Whether candidates may be noted.
+    fn cuts(&self) -> bool {
+        self.kind == DRAW && self.temperature > 0.0 && (self.count > 0 || self.top_p < 1.0)
+    }
+}
+
+/// The rows, and the kernels that normalise them and choose from them.
+pub(super) struct Selector {
+    gpu: Arc<Gpu>,
+    /// The rows.
+    pub rows: Rows,
+    normalise: Kernel,
+    select: Kernel,
+    /// Rows that are normalised at once at most.
+    most_rows: usize,
+    pieces: Buffer<u32>,
+    rows_arrived: Buffer<u32>,
+    requests: Buffer<Request>,
+    keys: Buffer<u64>,
+    parts: Buffer<u32>,
+    candidates: Buffer<u64>,
+    arrived: Buffer<u32>,
+    found: Buffer<u32>,
+    results: Buffer<u32>,
+    read: Pinned<u32>,
+}
+
+/// Makes a buffer long enough.
+fn make_room<T: Plain>(gpu: &Arc<Gpu>, buffer: &mut Buffer<T>, len: usize) -> Result<(), ModelError> {
+    if buffer.len() < len {
+        *buffer = gpu.alloc(len.next_power_of_two())?;
+    }
+    Ok(())
+}
+
+impl Selector {
+    /// For passes that want at most so many rows.
+    pub fn new(gpu: &Arc<Gpu>, vocab: usize, most_rows: usize) -> Result<Self, ModelError> {
+        let rows = Rows::new(gpu, vocab)?;
+        let chunks = rows.chunks();
+        Ok(Self {
+            normalise: gpu.kernel("normalise")?,
+            select: gpu.kernel("select_tokens")?,
+            most_rows,
+            pieces: gpu.alloc(most_rows * chunks * PIECE_WORDS)?,
+            rows_arrived: gpu.zeros(most_rows)?,
+            requests: gpu.alloc(MOST_SELECTIONS)?,
+            keys: gpu.alloc(1)?,
+            parts: gpu.alloc(MOST_SELECTIONS * chunks * PART_WORDS)?,
+            candidates: gpu.alloc(1)?,
+            arrived: gpu.zeros(MOST_SELECTIONS)?,
+            found: gpu.zeros(MOST_SELECTIONS)?,
+            results: gpu.alloc(1)?,
+            read: gpu.pinned(1)?,
+            rows,
+            gpu: gpu.clone(),
+        })
+    }
+
+    /// Normalises rows whose numbers are at an address in device memory: `count` of them or, where `pass` is the address
+    /// of a `Pass` (`layout.cuh`), as many of these as it wants. May be recorded in a graph.
+    ///
+    /// # Safety
+    /// There are `count` numbers of rows that were taken (or as many as the pass wants).
+    pub unsafe fn normalise(&self, rows: u64, pass: u64, count: usize) -> Result<(), ModelError> {
+        assert!(count <= self.most_rows, "{count} rows are to be normalised, there is room for {}", self.most_rows);
+        if count == 0 {
+            return Ok(());
+        }
+        let arguments = NormaliseArguments {
+            slabs: self.rows.slabs(),
+            rows,
+            pass,
+            pieces: self.pieces.address(),
+            arrived: self.rows_arrived.address(),
+            vocab: self.rows.vocab as u32,
+            stride: self.rows.stride as u32,
+        };
+        let grid = Grid { blocks: [self.rows.chunks(), count, 1], threads: THREADS, shared: 0 };
+        // SAFETY: the buffers have room for this many rows; the numbers are the caller's promise.
+        unsafe { self.gpu.launch(self.normalise, grid, &arguments) }
+    }
+
+    /// Chooses from normalised rows, as `select_on_host` does from those of the host: a chain ends at the first selection
+    /// that chooses another token than it expects.
+    ///
+    /// All selections of a launch run at once, also those that turn out not to be wanted.
+    pub fn select(&mut self, chains: &[Vec<Selection>]) -> Result<Vec<Vec<Selected>>, ModelError> {
+        let selections = || chains.iter().flatten();
+        let vocab = self.rows.vocab;
+        let requests: Vec<Request> = selections().map(|s| Request::new(s, vocab)).collect::<Result<_, _>>()?;
+        let mut selected = VecDeque::with_capacity(requests.len());
+        for requests in requests.chunks(MOST_SELECTIONS) {
+            self.select_some(requests, &mut selected)?;
+        }
+        let told = chains.iter().map(|chain| {
+            let mut results: Vec<Selected> = selected.drain(..chain.len()).collect();
+            let as_expected = |(selection, result): (&Selection, &Selected)| {
+                selection.expects.is_some_and(|token| result.tokens.first().is_some_and(|c| c.token == token))
+            };
+            let kept = chain.iter().zip(&results).take_while(|&both| as_expected(both)).count();
+            results.truncate(kept + 1);
+            results
+        });
+        Ok(told.collect())
+    }
+
+    fn select_some(&mut self, requests: &[Request], out: &mut VecDeque<Selected>) -> Result<(), ModelError> {
+        let chunks = self.rows.chunks();
+        let most = |f: fn(&Request) -> usize| requests.iter().map(f).max().unwrap_or(0);
+        let (slots, chosen, told) = (most(Request::slots), most(Request::chosen), most(|r| r.alternatives as usize));
+        let candidates = if requests.iter().any(Request::cuts) { requests.len() * CANDIDATES } else { 0 };
+        // The favourite of the plain stream may come on top.
+        let words = 2 + chosen * CHOSEN_WORDS + if told > 0 { (told + 1) * LEADING_WORDS } else { 0 };
+        let len = requests.len() * words;
+        make_room(&self.gpu, &mut self.keys, requests.len() * chunks * slots)?;
+        make_room(&self.gpu, &mut self.candidates, candidates)?;
+        make_room(&self.gpu, &mut self.results, len)?;
+        if self.read.len() < len {
+            self.read = self.gpu.pinned(len.next_power_of_two())?;
+        }
+        self.requests.write(0, requests)?;
+        let arguments = SelectArguments {
+            slabs: self.rows.slabs(),
+            requests: self.requests.address(),
+            keys: self.keys.address(),
+            parts: self.parts.address(),
+            candidates: self.candidates.address(),
+            arrived: self.arrived.address(),
+            found: self.found.address(),
+            results: self.results.address(),
+            vocab: self.rows.vocab as u32,
+            stride: self.rows.stride as u32,
+            slots: slots as u32,
+            chosen: chosen as u32,
+            result: words as u32,
+            unused: 0,
+        };
+        let grid = Grid { blocks: [chunks, requests.len(), 1], threads: THREADS, shared: 0 };
+        // SAFETY: the buffers have the sizes that the arguments name; a row that has a handle is in a slab, and no kernel
+        // that is asked for later can change it before.
+        unsafe { self.gpu.launch(self.select, grid, &arguments)? };
+        self.results.read_pinned(0, &mut self.read, len)?;
+        self.gpu.synchronize()?;
+        let results = self.read[..len].chunks_exact(words);
+        out.extend(results.zip(requests).map(|(words, request)| told_by(words, chosen, request)));
+        Ok(())
+    }
+}
+
+/// What a result says, in which there is room for `room` tokens.
+fn told_by(words: &[u32], room: usize, request: &Request) -> Selected {
+    let guided = |bits: u32| (request.signal != NONE).then(|| f32::from_bits(bits));
+    let (chosen, leading) = words[2..].split_at(room * CHOSEN_WORDS);
+    let chosen = chosen.as_chunks::<CHOSEN_WORDS>().0.iter().take(words[0] as usize);
+    let leading = leading.as_chunks::<LEADING_WORDS>().0.iter().take(words[1] as usize);
+    Selected {
+        tokens: chosen
+            .map(|&[token, logprob, signal, tempered, perturbed]| Chosen {
+                token,
+                logprob: f32::from_bits(logprob),
+                guided: guided(signal),
+                tempered: f32::from_bits(tempered),
+                perturbed: f32::from_bits(perturbed),
+            })
+            .collect(),
+        leading: leading.map(|&[token, p, q]| (token, f32::from_bits(p), guided(q))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use crate::model::sampling::{Guidance, RngKey, Sampling, select_on_host};
+
+    /// Numbers that look random.
+    struct Random(RngKey, u64);
+
+    impl Random {
+        fn uniform(&mut self) -> f32 {
+            self.1 += 1;
+            self.0.uniform(self.1) as f32
+        }
+
+        fn normal(&mut self) -> f32 {
+            (-2.0 * self.uniform().max(1e-9).ln()).sqrt() * (std::f32::consts::TAU * self.uniform()).cos()
+        }
+
+        fn below(&mut self, n: usize) -> usize {
+            (self.uniform() * n as f32) as usize % n
+        }
+
+        fn of<T: Copy>(&mut self, values: &[T]) -> T {
+            values[self.below(values.len())]
+        }
+    }
+
+    /// Kinds of distributions: like a language model's; all but flat; with many equal entries; all equal; one token and a
+    /// long tail that together weighs as much.
+    const SHAPES: usize = 5;
+
+    fn logits(random: &mut Random, vocab: usize, shape: usize) -> Vec<f32> {
+        let mut row: Vec<f32> = (0..vocab)
+            .map(|_| match shape {
+                0 => 2.5 * random.normal(),
+                1 => 0.01 * random.normal(),
+                2 => (4.0 * random.normal()).floor() / 2.0,
+                3 => 3.25,
+                _ => 7.0 + 0.3 * random.normal(),
+            })
+            .collect();
+        match shape {
+            0 => (0..12).for_each(|_| row[random.below(vocab)] = 10.0 + 12.0 * random.uniform()),
+            4 => row[vocab / 3] = 20.0,
+            _ => {}
+        }
+        row
+    }
+
+    /// Places logits in new rows of the device, normalises them, and returns them there and here.
+    fn place(selector: &mut Selector, logits: &[Vec<f32>]) -> (Vec<Logprobs>, Vec<Logprobs>) {
+        let numbers: Vec<u32> = logits.iter().map(|_| selector.rows.take().expect("room")).collect();
+        for (&row, logits) in numbers.iter().zip(logits) {
+            let (slab, at) = selector.rows.place(row);
+            slab.write(at, logits).expect("it fits");
+        }
+        let gpu = selector.gpu.clone();
+        let list = gpu.buffer_of(&numbers).expect("room");
+        // SAFETY: rows that were taken.
+        unsafe { selector.normalise(list.address(), 0, numbers.len()).expect("it runs") };
+        let host = numbers.iter().map(|&row| Logprobs::on_host(selector.rows.read(row).expect("it can be read")));
+        let host = host.collect();
+        (numbers.iter().map(|&row| selector.rows.handle(row)).collect(), host)
+    }
+
+    #[test]
+    fn rows_are_normalised_alike_in_any_company() {
+        let gpu = testing::gpu();
+        let mut random = Random(RngKey::new(1), 0);
+        for vocab in [7, 4096, 10_001] {
+            let mut selector = Selector::new(&gpu, vocab, 16).expect("it opens");
+            let rows: Vec<Vec<f32>> = (0..SHAPES).map(|shape| logits(&mut random, vocab, shape)).collect();
+            let (_, together) = place(&mut selector, &rows);
+            for (row, l) in rows.iter().zip(&together) {
+                let l = l.host().expect("on the host");
+                let max = f64::from(row.iter().fold(f32::MIN, |a, &b| a.max(b)));
+                let shift = max + row.iter().map(|&x| (f64::from(x) - max).exp()).sum::<f64>().ln();
+                for (&x, &l) in row.iter().zip(l) {
+                    assert!((f64::from(l) - (f64::from(x) - shift)).abs() < 4e-6, "{x} became {l} with {shift}");
+                }
+                let (_, alone) = place(&mut selector, std::slice::from_ref(row));
+                assert_eq!(alone[0].host(), Some(l));
+            }
+        }
+    }
+
+    #[test]
+    fn rows_come_back_and_more_are_made() {
+        let gpu = testing::gpu();
+        let mut rows = Rows::new(&gpu, 100).expect("room");
+        let taken: Vec<u32> = (0..SLAB + 1).map(|_| rows.take().expect("room")).collect();
+        let mut sorted = taken.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..SLAB as u32 + 1).collect::<Vec<_>>());
+        let handle = rows.handle(taken[5]);
+        let clone = handle.clone();
+        drop(handle);
+        (0..SLAB - 1).for_each(|_| assert_ne!(rows.take().expect("room"), taken[5]));
+        drop(clone);
+        assert_eq!(rows.take().expect("room"), taken[5]);
+    }
+
+    /// A selection of any kind, from the rows `p` and `q`.
+    fn selection(random: &mut Random, rows: [&Logprobs; 2], vocab: usize, key: RngKey) -> Selection {
+        let n = random.of(&[1, 2, 5, 16, 17, 64]);
+        let temperature = random.of(&[0.0, 0.2, 0.8, 1.0, 3.0]);
+        let choice = match random.below(6) {
+            0 => Choice::Best { n },
+            1 => Choice::Perturbed { n, temperature, score: f64::from(-40.0 * random.uniform()), key },
+            2 => Choice::Given { token: random.below(vocab) as u32 },
+            _ => {
+                let top_k = random.of(&[0, 0, 0, 1, 5, 50, 100, 5000]);
+                let top_p = random.of(&[1.0, 0.95, 0.5, 0.01]);
+                Choice::Draw { sampling: Sampling { temperature, top_p, top_k }, key }
+            }
+        };
+        let guidance = Guidance { gamma: random.of(&[0.0, 1.0, 0.5, 1.5, 3.0]), epsilon: random.of(&[0.0, 1e-4]) };
+        Selection {
+            plain: rows[0].clone(),
+            guided: random.of(&[true, false]).then(|| (rows[1].clone(), guidance)),
+            choice,
+            alternatives: random.of(&[0, 0, 1, 5, 20, 32]),
+            expects: None,
+        }
+    }
+
+    /// The same selection of rows of the host.
+    fn on_host(selection: &Selection, device: &[Logprobs], host: &[Logprobs]) -> Selection {
+        let row = |row: &Logprobs| {
+            let index = device.iter().position(|r| r.device() == row.device()).expect("one of them");
+            host[index].clone()
+        };
+        let guided = selection.guided.as_ref().map(|(q, guidance)| (row(q), *guidance));
+        Selection { plain: row(&selection.plain), guided, ..selection.clone() }
+    }
+
+    fn tokens(selected: &Selected) -> (Vec<u32>, Vec<u32>) {
+        (selected.tokens.iter().map(|c| c.token).collect(), selected.leading.iter().map(|l| l.0).collect())
+    }
+
+    /// Whether all numbers are close, where the tokens are the same.
+    fn close(a: &Selected, b: &Selected) -> bool {
+        let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * a.abs().max(1.0);
+        let both = |a: &Chosen, b: &Chosen| {
+            a.logprob == b.logprob && a.guided == b.guided && near(a.tempered, b.tempered) && near(a.perturbed, b.perturbed)
+        };
+        a.tokens.iter().zip(&b.tokens).all(|(a, b)| both(a, b)) && a.leading == b.leading
+    }
+
+    #[test]
+    fn the_device_chooses_as_the_host_does() {
+        let gpu = testing::gpu();
+        let (mut all, mut other) = (0, 0);
+        for (seed, vocab) in [7, 255, 1000, 4097, 32_256, 151_936].into_iter().enumerate() {
+            let mut random = Random(RngKey::new(seed as u64), 0);
+            let mut selector = Selector::new(&gpu, vocab, 16).expect("it opens");
+            // Two streams of each kind; the second is near the first.
+            let rows: Vec<Vec<f32>> = (0..SHAPES)
+                .flat_map(|shape| {
+                    let p = logits(&mut random, vocab, shape);
+                    let q = p.iter().map(|x| if shape < 2 { x + 0.7 * random.normal() } else { *x }).collect();
+                    [p, q]
+                })
+                .collect();
+            let (device, host) = place(&mut selector, &rows);
+            let count = if vocab > 10_000 { 40 } else { 120 };
+            let selections: Vec<Vec<Selection>> = (0..count)
+                .map(|i| {
+                    let first = 2 * random.below(SHAPES);
+                    vec![selection(&mut random, [&device[first], &device[first + 1]], vocab, RngKey::new(9).with(i))]
+                })
+                .collect();
+            let on_host: Vec<Vec<Selection>> =
+                selections.iter().map(|chain| chain.iter().map(|s| on_host(s, &device, &host)).collect()).collect();
+            let ours = selector.select(&selections).expect("it runs").concat();
+            let theirs = select_on_host(&on_host).concat();
+            for ((ours, theirs), selection) in ours.iter().zip(&theirs).zip(selections.concat()) {
+                all += 1;
+                let same = tokens(ours) == tokens(theirs);
+                assert!(!same || close(ours, theirs), "{selection:?}: {ours:?}, not {theirs:?}");
+                // What goes through exponentials may be rounded to another order, but hardly ever is.
+                let cut = matches!(selection.choice, Choice::Draw { sampling, .. } if sampling.top_p < 1.0);
+                let tempered = matches!(selection.choice, Choice::Perturbed { .. });
+                let rounded = cut || tempered || selection.guided.is_some();
+                assert!(same || rounded, "vocabulary {vocab}, {selection:?}: {ours:?}, not {theirs:?}");
+                other += usize::from(!same);
+            }
+            // Nothing depends on what else is chosen at the same time.
+            for (selection, together) in selections.iter().zip(&ours).step_by(11) {
+                let alone = selector.select(std::slice::from_ref(selection)).expect("it runs").concat();
+                assert_eq!(alone, [together.clone()]);
+            }
+        }
+        assert!(other * 50 <= all, "{other} of {all} differ");
+    }
+
+    #[test]
+    fn chains_end_where_another_token_comes() {
+        let gpu = testing::gpu();
+        let mut selector = Selector::new(&gpu, 3, 16).expect("it opens");
+        let rows = [vec![2.0, 1.0, 0.0], vec![0.0, 3.0, 1.0], vec![0.0, 1.0, 4.0]];
+        let (device, _) = place(&mut selector, &rows);
+        let greedy = Choice::Draw { sampling: Sampling::GREEDY, key: RngKey::new(0) };
+        let chain = |expects: &[Option<u32>]| -> Vec<Selection> {
+            let rows = device.iter().cycle().zip(expects);
+            rows.map(|(plain, &expects)| Selection {
+                plain: plain.clone(),
+                guided: None,
+                choice: greedy,
+                alternatives: 0,
+                expects,
+            })
+            .collect()
+        };
+        // More selections than one launch takes.
+        let long: Vec<Option<u32>> = (0..300).map(|i| Some(i % 3)).collect();
+        let chains = [chain(&[Some(0), Some(1), None]), chain(&[Some(0), Some(2), None]), chain(&[]), chain(&long)];
+        let chosen: Vec<Vec<u32>> = selector
+            .select(&chains)
+            .expect("it runs")
+            .iter()
+            .map(|chain| chain.iter().flat_map(|s| tokens(s).0).collect())
+            .collect();
+        assert_eq!(chosen[..3], [vec![0, 1, 2], vec![0, 1], vec![]]);
+        assert_eq!(chosen[3], (0..300).map(|i| i % 3).collect::<Vec<u32>>());
+    }
+}
