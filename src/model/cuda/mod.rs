@@ -3,6 +3,7 @@
 mod batch;
 mod decoder;
 pub mod driver;
+pub mod limits;
 mod loader;
 mod rows;
 mod stage;
