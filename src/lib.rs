@@ -13,8 +13,8 @@
 //! | [`task`] | benchmarks → tasks |
 //! | [`sandbox`] | hostile programs → verdicts and traces |
 //! | [`syntax`] | lines, classes, minimal completion |
-//! | [`engine`] | sequences through a model: pages, forks, batches, samplers, guidance |
-//! | [`model`] | files → logits; tokenizers; chat templates |
+//! | [`engine`] | sequences through a model: pages, forks, batches, beams, guesses |
+//! | [`model`] | files → log-probabilities; draws and guidance; tokenizers; chat templates |
 //! | [`team`] | threads for loops that last microseconds |
 //! | [`source`] | names → verified files |
 //!

@@ -3,7 +3,9 @@
 //! A toy model stands in for a real one: its logits are a hash of the whole history, read back through the page
 //! table as attention would read it. A wrong page, a write to a shared page or a stale slot changes its logits.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,9 @@ use vigor::engine::{
     Client, Engine, EngineError, EngineOptions, Finish, Generate, Generated, Guidance, Guide, RngKey,
     Sampler, Sampling, Sequence, StopRule, Usage,
 };
-use vigor::model::{LanguageModel, LogitRows, Span};
+use vigor::model::cpu::ops::log_softmax;
+use vigor::model::sampling::{Logprobs, Selected, Selection, select_on_host};
+use vigor::model::{LanguageModel, LogitRows, ModelError, Span};
 
 const PAGE: usize = 4;
 const VOCAB: usize = 16;
@@ -61,11 +65,13 @@ impl LanguageModel for Toy {
     fn pages(&self) -> usize {
         self.slots.len() / self.page_len
     }
-    fn copy_page(&mut self, from: u32, to: u32) {
+    fn copy_page(&mut self, from: u32, to: u32) -> Result<(), ModelError> {
         let (from, to) = (from as usize * self.page_len, to as usize * self.page_len);
         self.slots.copy_within(from..from + self.page_len, to);
+        Ok(())
     }
-    fn forward(&mut self, spans: &[Span<'_>], logits: &mut Vec<f32>) {
+    fn forward(&mut self, spans: &[Span<'_>]) -> Result<Vec<Logprobs>, ModelError> {
+        let mut rows = Vec::new();
         std::thread::sleep(self.delay);
         self.spans.lock().expect("no panic").push(spans.iter().map(|s| s.tokens.len()).collect());
         for span in spans {
@@ -80,10 +86,13 @@ impl LanguageModel for Toy {
                     LogitRows::All => true,
                 };
                 if wanted {
-                    logits.extend(toy_logits((0..=position).map(|p| self.slots[slot(p)])));
+                    let mut row = toy_logits((0..=position).map(|p| self.slots[slot(p)]));
+                    log_softmax(&mut row);
+                    rows.push(Logprobs::on_host(row));
                 }
             }
         }
+        Ok(rows)
     }
 }
 
@@ -334,15 +343,15 @@ fn a_wide_beam_finds_the_best_continuations() {
     let prompt = [2, 7];
     let trunk = client.sequence(&prompt).expect("sequence");
     let beams = generate(&client, &trunk, request(VOCAB, 2, Sampler::Beam, 1.0));
-    let log_softmax = |history: &[u32]| {
+    let truth = |history: &[u32]| {
         let logits = toy_logits(history.iter().copied());
         let sum: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
         logits.iter().map(|&l| f64::from(l) - sum.ln()).collect::<Vec<f64>>()
     };
-    let first = log_softmax(&prompt);
+    let first = truth(&prompt);
     let mut all = Vec::new();
     for a in 0..VOCAB as u32 {
-        let second = log_softmax(&[prompt[0], prompt[1], a]);
+        let second = truth(&[prompt[0], prompt[1], a]);
         for b in 0..VOCAB as u32 {
             all.push((first[a as usize] + second[b as usize], vec![a, b]));
         }
@@ -816,4 +825,214 @@ fn a_guess_is_no_prompt() {
     let spans = spans.lock().expect("no panic");
     let beside: Vec<_> = spans[first..].iter().filter(|pass| pass[0] == 9 && pass.len() == 3).collect();
     assert!(beside.len() >= 3 && beside.iter().all(|pass| pass[..] == [9, 9, 128]), "{spans:?}");
+}
+
+/// A toy that keeps its rows to itself, as a device does.
+struct Far {
+    toy: Toy,
+    /// The rows in use, by their numbers.
+    rows: HashMap<u32, Logprobs>,
+    next: u32,
+    returned: (Sender<u32>, Receiver<u32>),
+    counts: Arc<FarCounts>,
+}
+
+#[derive(Default)]
+struct FarCounts {
+    /// Calls of `select`.
+    selects: AtomicU64,
+    /// Rows in use at the last pass.
+    rows: AtomicU64,
+}
+
+impl Far {
+    fn new(counts: Arc<FarCounts>) -> Self {
+        Self { toy: Toy::new(4096), rows: HashMap::new(), next: 0, returned: mpsc::channel(), counts }
+    }
+}
+
+impl LanguageModel for Far {
+    fn vocab(&self) -> usize {
+        self.toy.vocab()
+    }
+    fn context(&self) -> usize {
+        self.toy.context()
+    }
+    fn page_len(&self) -> usize {
+        self.toy.page_len()
+    }
+    fn pages(&self) -> usize {
+        self.toy.pages()
+    }
+    fn copy_page(&mut self, from: u32, to: u32) -> Result<(), ModelError> {
+        self.toy.copy_page(from, to)
+    }
+    fn forward(&mut self, spans: &[Span<'_>]) -> Result<Vec<Logprobs>, ModelError> {
+        for row in self.returned.1.try_iter() {
+            self.rows.remove(&row).expect("a row comes back once");
+        }
+        self.counts.rows.store(self.rows.len() as u64, Ordering::SeqCst);
+        let rows = self.toy.forward(spans)?.into_iter().map(|row| {
+            self.next += 1;
+            self.rows.insert(self.next, row);
+            Logprobs::on_device(self.next, self.returned.0.clone())
+        });
+        Ok(rows.collect())
+    }
+    fn select(&mut self, chains: &[Vec<Selection>]) -> Result<Vec<Vec<Selected>>, ModelError> {
+        self.counts.selects.fetch_add(1, Ordering::SeqCst);
+        let here = |row: &Logprobs| self.rows[&row.device().expect("a row of this model")].clone();
+        let chains: Vec<Vec<Selection>> = chains
+            .iter()
+            .map(|chain| {
+                let selection = |s: &Selection| Selection {
+                    plain: here(&s.plain),
+                    guided: s.guided.as_ref().map(|(row, guidance)| (here(row), *guidance)),
+                    ..s.clone()
+                };
+                chain.iter().map(selection).collect()
+            })
+            .collect();
+        Ok(select_on_host(&chains))
+    }
+}
+
+/// The engine looks at no row: where the model keeps them elsewhere and chooses there, in one call for all requests, it
+/// says the same, and every row comes back.
+#[test]
+fn rows_may_stay_with_the_model() {
+    let asked = |client: &Client, seed: u32| {
+        let trunk = client.sequence(&[3, 1, 4, 1, 5, seed]).expect("sequence");
+        let mut said = Vec::new();
+        for sampler in [Sampler::Temperature, Sampler::Beam, Sampler::StochasticBeam] {
+            let mut ask = request(3, 12, sampler, 0.7);
+            ask.alternatives = 2;
+            said.push(format!("{:?}", generate(client, &trunk, ask).iter().map(parts).collect::<Vec<_>>()));
+        }
+        let ask = Guided {
+            shared: vec![1, 2, seed],
+            plain: Vec::new(),
+            conditional: vec![7; 20],
+            gamma: 3.0,
+            temperature: 0.5,
+            stop: VOCAB as u32,
+            max_tokens: 19,
+        };
+        let (line, after, usage) = guide(client, &ask, Vec::new()).expect("guided");
+        let drafted = guide(client, &ask, vec![line.0.clone()]).expect("guided");
+        assert!(drafted.0 == line && drafted.2.accepted_tokens == 16);
+        let scores = client.score(&trunk, &[seed; 300]).expect("scores");
+        said.push(format!("{line:?} {after:?} {usage:?} {scores:?}"));
+        said
+    };
+    fn parts(g: &Generated) -> (&[u32], &[f32], String, Finish) {
+        (&g.tokens, &g.logprobs, format!("{:?}", g.alternatives), g.finish)
+    }
+    let together = |client: &Client| -> Vec<Vec<String>> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || asked(client, seed))).collect();
+            threads.into_iter().map(|t| t.join().expect("no panic")).collect()
+        })
+    };
+    let counts = Arc::new(FarCounts::default());
+    let options = EngineOptions { threads: 2, ..EngineOptions::default() };
+    let far = Engine::start(Box::new(Far::new(counts.clone())), options);
+    assert_eq!(together(&far.client()), together(&start(4096).client()));
+    let passes = far.client().stats().forward_passes.load(Ordering::SeqCst);
+    let selects = counts.selects.load(Ordering::SeqCst);
+    // A request whose first row is there already is served in a turn without a pass: beams from the same trunk.
+    assert!(selects <= passes + 4 * 4, "{selects} choices, {passes} passes");
+    // The first probe's pass may still find rows of what was freed before it.
+    pages_in_use(&far.client());
+    pages_in_use(&far.client());
+    assert_eq!(counts.rows.load(Ordering::SeqCst), 0);
+}
+
+/// Fails at what it is told to.
+struct Failing {
+    toy: Toy,
+    fails: Arc<Mutex<&'static str>>,
+}
+
+impl Failing {
+    fn check(&self, what: &str) -> Result<(), ModelError> {
+        let fails = *self.fails.lock().expect("no panic") == what;
+        if fails { Err(ModelError::Device(format!("it broke at {what}"))) } else { Ok(()) }
+    }
+}
+
+impl LanguageModel for Failing {
+    fn vocab(&self) -> usize {
+        self.toy.vocab()
+    }
+    fn context(&self) -> usize {
+        self.toy.context()
+    }
+    fn page_len(&self) -> usize {
+        self.toy.page_len()
+    }
+    fn pages(&self) -> usize {
+        self.toy.pages()
+    }
+    fn copy_page(&mut self, from: u32, to: u32) -> Result<(), ModelError> {
+        self.check("copy")?;
+        self.toy.copy_page(from, to)
+    }
+    fn forward(&mut self, spans: &[Span<'_>]) -> Result<Vec<Logprobs>, ModelError> {
+        if let Err(error) = self.check("forward") {
+            // It got as far as to write something wrong.
+            let wrong = spans.iter().map(|span| vec![VOCAB as u32; span.tokens.len()]).collect::<Vec<_>>();
+            let spans = spans.iter().zip(&wrong).map(|(span, tokens)| Span { tokens, ..*span });
+            self.toy.forward(&spans.collect::<Vec<_>>())?;
+            return Err(error);
+        }
+        self.toy.forward(spans)
+    }
+    fn select(&mut self, chains: &[Vec<Selection>]) -> Result<Vec<Vec<Selected>>, ModelError> {
+        self.check("select")?;
+        Ok(select_on_host(chains))
+    }
+}
+
+/// A model that fails ends the requests with its own words, and nothing else: the same sequences go on when it works
+/// again.
+#[test]
+fn the_engine_outlives_a_failure_of_the_model() {
+    let fails = Arc::new(Mutex::new(""));
+    let model = Failing { toy: Toy::new(64), fails: fails.clone() };
+    let engine =
+        Engine::start(Box::new(model), EngineOptions { prefix_cache: 0.0, ..EngineOptions::default() });
+    let client = engine.client();
+    let prompt: Vec<u32> = (0..6).collect();
+    for what in ["forward", "select", "copy"] {
+        let trunk = client.sequence(&prompt).expect("sequence");
+        *fails.lock().expect("no panic") = what;
+        let error =
+            client.generate(&trunk, request(2, 5, Sampler::Temperature, 1.0)).expect_err("the model fails");
+        assert!(matches!(&error, EngineError::Model(why) if why.contains(what)), "{error}");
+        if what != "copy" {
+            let error = client.score(&trunk, &[1, 2, 3]).expect_err("the model fails");
+            assert!(matches!(error, EngineError::Model(_)), "{error}");
+            let error = client
+                .guide(
+                    trunk.fork(6),
+                    trunk.fork(5),
+                    Guide {
+                        guidance: Guidance { gamma: 1.0, epsilon: 0.0 },
+                        sampling: Sampling::GREEDY,
+                        key: RngKey::new(0),
+                        stop: Box::new(Never),
+                        max_tokens: 3,
+                        alternatives: 0,
+                        drafts: Vec::new(),
+                    },
+                )
+                .expect_err("the model fails");
+            assert!(matches!(error, EngineError::Model(_)), "{error}");
+        }
+        *fails.lock().expect("no panic") = "";
+        assert_eq!(greedy(&client, &trunk, 5), greedy_truth(&prompt, 5), "after {what}");
+        drop(trunk);
+        assert_eq!(pages_in_use(&client), 0, "after {what}");
+    }
 }

@@ -45,7 +45,7 @@ fn safetensors_agree_with_transformers() {
             let pages = [1, 0];
             let mut logits = Vec::new();
             let span = Span { tokens: prompt, start: 0, pages: &pages, logits: LogitRows::All };
-            model.forward(&[span], &mut logits);
+            model.logits(&[span], &mut logits);
             let truth = &truth[at..at + prompt.len() * vocab];
             at += truth.len();
             let scale = truth.iter().fold(0f32, |a, b| a.max(b.abs()));
@@ -65,7 +65,7 @@ fn safetensors_agree_with_transformers() {
                         logits: LogitRows::Last,
                     },
                 ];
-                model.forward(&spans, &mut single);
+                model.logits(&spans, &mut single);
             }
             assert!(single == logits, "{}: prompt {i} differs when read token by token", dir.display());
         }
@@ -118,10 +118,9 @@ fn check_gguf(model: &str, golden: &str) {
         tail.extend_from_slice(&teacher.continuation[..header.steps - 1]);
         let pages: Vec<u32> = (0..8).collect();
         let mut logits = Vec::new();
-        model
-            .forward(&[Span { tokens: head, start: 0, pages: &pages, logits: LogitRows::None }], &mut logits);
+        model.logits(&[Span { tokens: head, start: 0, pages: &pages, logits: LogitRows::None }], &mut logits);
         let span = Span { tokens: &tail, start: head.len(), pages: &pages, logits: LogitRows::All };
-        model.forward(&[span], &mut logits);
+        model.logits(&[span], &mut logits);
         for row in logits.chunks_exact(vocab) {
             let record = records.next().expect("as many records as positions");
             let margin = f64::from(f32::from_bits(record[65]));
@@ -131,7 +130,7 @@ fn check_gguf(model: &str, golden: &str) {
                 max = max.max(deviation);
                 count += 1;
             }
-            let best = vigor::engine::sampler::argmax(row) as u32;
+            let best = vigor::model::sampling::sampler::argmax(row) as u32;
             agreed += usize::from(best == record[0]);
             if best != record[0] {
                 near_ties.push(margin);
@@ -190,18 +189,14 @@ fn guidance_agrees_with_numpy() {
     assert!(mixes.cases.len() >= 10);
     for case in &mixes.cases {
         let (p, q) = (log_softmax(&case.p), log_softmax(&case.q));
-        let mut w = Vec::new();
+        let mut buffer = Vec::new();
         let gamma = case.guidance_strength as f32;
-        Guidance { gamma, epsilon: 0.0 }.mix(&p, &q, &mut w);
+        let w = Guidance { gamma, epsilon: 0.0 }.mix(&p, &q, &mut buffer);
         for (i, (ours, truth)) in w.iter().zip(&case.expected).enumerate() {
             let close = (f64::from(*ours) - truth).abs() <= 2e-5 * truth.abs().max(1.0);
             assert!(close, "{} γ {gamma} entry {i}: {ours} and not {truth}", case.name);
         }
-        let with_epsilon = |gamma| {
-            let mut w = Vec::new();
-            Guidance { gamma, epsilon: 1e-8 }.mix(&p, &q, &mut w);
-            w
-        };
+        let with_epsilon = |gamma| Guidance { gamma, epsilon: 1e-8 }.mix(&p, &q, &mut Vec::new()).to_vec();
         assert_eq!(with_epsilon(0.0), p);
         assert_eq!(with_epsilon(1.0), q);
         let e = 1e-8f64;

@@ -5,20 +5,17 @@
 //! what else was in the pass.
 
 pub mod client;
-pub mod guidance;
 mod job;
 pub mod pages;
 mod prefix;
-pub mod rng;
-pub mod sampler;
 mod scheduler;
 mod sequence;
 
+use crate::model::ModelError;
+
+pub use crate::model::sampling::{Alternatives, Guidance, RngKey, Sampling};
 pub use client::{Client, Engine, EngineOptions, Sequence, Stats};
-pub use guidance::Guidance;
-pub use job::{Alternatives, Finish, Generate, Generated, Guide, StopRule, Usage};
-pub use rng::RngKey;
-pub use sampler::{Sampler, Sampling};
+pub use job::{Finish, Generate, Generated, Guide, Sampler, StopRule, Usage};
 
 /// Why the engine could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -52,10 +49,19 @@ pub enum EngineError {
         /// Size of the vocabulary.
         vocab: usize,
     },
+    /// The model could not compute what was asked of it.
+    #[error("the model failed: {0}")]
+    Model(String),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
     /// The engine's thread ended.
     #[error("the engine stopped: {0}")]
     Stopped(String),
+}
+
+impl From<ModelError> for EngineError {
+    fn from(error: ModelError) -> Self {
+        Self::Model(error.to_string())
+    }
 }

@@ -1,6 +1,5 @@
-//! The engine's thread: takes requests, packs what they wait for into forward passes, gives them their rows.
+//! The engine's thread: takes requests, packs what they wait for into forward passes, has the model choose their tokens.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
@@ -8,9 +7,9 @@ use super::EngineError;
 use super::client::{EngineOptions, Message, Sequence, Stats};
 use super::job::{GenerateJob, GuideJob, Job, MAX_DRAFT, PREFILL_CHUNK, Rows, ScoreJob, Wait};
 use super::sequence::{SequenceId, State, Store};
-use crate::model::cpu::ops::log_softmax;
+use crate::model::sampling::{Logprobs, Selection};
 use crate::model::{LanguageModel, LogitRows, Span};
-use crate::team::{self, Team};
+use crate::team::Team;
 
 /// Runs until the last client is gone or asks to stop.
 pub(super) fn run(
@@ -21,7 +20,7 @@ pub(super) fn run(
 ) {
     let team = Team::new(options.threads);
     let store = Store::new(model, options.prefix_cache);
-    let mut scheduler = Scheduler { store, jobs: Vec::new(), options, logits: Vec::new() };
+    let mut scheduler = Scheduler { store, jobs: Vec::new(), options };
     team.install(|| scheduler.serve(&receiver, stats));
 }
 
@@ -29,7 +28,6 @@ struct Scheduler {
     store: Store,
     jobs: Vec<Box<dyn Job + Send>>,
     options: EngineOptions,
-    logits: Vec<f32>,
 }
 
 /// A part of a forward pass: the next `count` pending tokens of a sequence.
@@ -76,7 +74,9 @@ impl Scheduler {
             if self.options.interrupt.load(Relaxed) {
                 self.fail_all(&EngineError::Interrupted);
             }
-            self.turn(stats);
+            if let Err(error) = self.turn(stats) {
+                self.fail_all(&error);
+            }
             stats.cached_tokens.store(self.store.cached_tokens(), Relaxed);
             stats.pages_in_use.store(self.store.pages_in_use(), Relaxed);
             stats.sequences.store(self.store.sequences(), Relaxed);
@@ -117,34 +117,48 @@ impl Scheduler {
         }
     }
 
-    /// One forward pass for everybody who waits, then a step of every request that can take one.
-    fn turn(&mut self, stats: &Stats) {
-        let parts = self.plan();
+    /// One forward pass for everybody who waits, one choice of tokens for everybody who can take a step, and the steps.
+    /// An error is the model's, and everybody's.
+    fn turn(&mut self, stats: &Stats) -> Result<(), EngineError> {
+        let parts = self.plan()?;
         if !parts.is_empty() {
-            self.pass(&parts, stats);
+            self.pass(&parts, stats)?;
         }
-        let mut index = 0;
-        while index < self.jobs.len() {
-            let waits = self.jobs[index].waits_for();
-            let ready = waits.iter().all(|wait| self.store.get(wait.id).pending() == 0);
-            if ready {
-                let progress = self.jobs[index].step(&mut self.store);
-                stats.generated_tokens.fetch_add(progress.new_tokens as u64, Relaxed);
-                if progress.done {
-                    self.jobs.remove(index);
-                    continue;
-                }
+        let ready: Vec<usize> =
+            (0..self.jobs.len()).filter(|&job| self.jobs[job].is_ready(&self.store)).collect();
+        let mut chains: Vec<Vec<Selection>> = Vec::new();
+        let mut counts = Vec::with_capacity(ready.len());
+        for &job in &ready {
+            let before = chains.len();
+            chains.extend(self.jobs[job].selections(&self.store));
+            counts.push(chains.len() - before);
+        }
+        // Steps that need no token are taken too.
+        let selected = if chains.is_empty() { Vec::new() } else { self.store.model.select(&chains)? };
+        let mut selected = selected.into_iter();
+        // The rows that nobody else holds are free for the next pass.
+        drop(chains);
+        let mut done = Vec::new();
+        for (job, count) in ready.into_iter().zip(counts) {
+            let progress = self.jobs[job].step(&mut self.store, selected.by_ref().take(count).collect());
+            stats.generated_tokens.fetch_add(progress.new_tokens as u64, Relaxed);
+            if progress.done {
+                done.push(job);
             }
-            index += 1;
         }
+        for job in done.into_iter().rev() {
+            self.jobs.remove(job);
+        }
+        Ok(())
     }
 
     /// Chooses the parts of the next pass. When pages run out, guesses are the first to go; then the request that
     /// found none fails.
-    fn plan(&mut self) -> Vec<Part> {
+    fn plan(&mut self) -> Result<Vec<Part>, EngineError> {
         loop {
             let (job, error) = match self.try_plan() {
-                Ok(parts) => return parts,
+                Ok(parts) => return Ok(parts),
+                Err((_, error @ EngineError::Model(_))) => return Err(error),
                 Err(failed) => failed,
             };
             let store = &mut self.store;
@@ -196,29 +210,21 @@ impl Scheduler {
         Ok(parts)
     }
 
-    fn pass(&mut self, parts: &[Part], stats: &Stats) {
-        self.logits.clear();
+    fn pass(&mut self, parts: &[Part], stats: &Stats) -> Result<(), EngineError> {
         let (model, states) = self.store.split();
-        let vocab = model.vocab();
         let spans: Vec<Span<'_>> = parts.iter().flat_map(|part| part.spans(&states[&part.id])).collect();
-        model.forward(&spans, &mut self.logits);
-        let stays = parts.iter().flat_map(|part| (1..=part.wanted).map(|i| part.stays && i == part.wanted));
-        let stays: Vec<bool> = stays.collect();
-        let kept = team::map(self.logits.chunks_mut(vocab).zip(stays), |(row, stays)| {
-            log_softmax(row);
-            stays.then(|| Arc::new(row.to_vec()))
-        });
-
-        let mut rows = self.logits.chunks_exact(vocab).zip(kept);
+        let mut rows = model.forward(&spans)?.into_iter();
         for part in parts {
-            let (wanted, mut kept): (Vec<&[f32]>, Vec<_>) = rows.by_ref().take(part.wanted).unzip();
+            let mut wanted: Vec<Logprobs> = rows.by_ref().take(part.wanted).collect();
+            let last = if part.stays { wanted.pop() } else { None };
             if !part.stays {
-                self.jobs[part.job].take_rows(part.id, &wanted);
+                self.jobs[part.job].take_rows(part.id, wanted);
             }
-            self.store.advance(part.id, part.count, kept.pop().flatten());
+            self.store.advance(part.id, part.count, last);
         }
         stats.forward_passes.fetch_add(1, Relaxed);
         stats.rows.fetch_add(parts.iter().map(|p| p.count as u64).sum(), Relaxed);
+        Ok(())
     }
 }
 

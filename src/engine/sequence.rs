@@ -1,18 +1,15 @@
 //! The state of one sequence inside the engine, and of all of them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::EngineError;
 use super::pages::PagePool;
 use super::prefix::PrefixCache;
 use crate::model::LanguageModel;
+use crate::model::sampling::Logprobs;
 
 /// Number of a sequence; given out by the client, so that creating and forking need no answer.
 pub type SequenceId = u64;
-
-/// Log-probabilities over the vocabulary of what follows a sequence.
-pub type Logprobs = Arc<Vec<f32>>;
 
 /// Tokens, and how far their keys and values are in the cache.
 #[derive(Debug, Default)]
@@ -43,24 +40,29 @@ impl State {
 
     /// Makes the pages up to position `until` this sequence's own to write: copies a shared partial page, and
     /// adds pages. On failure the sequence is as before but for pages it may have gained.
-    fn make_room(&mut self, until: usize, memory: &mut Memory, model: &mut dyn LanguageModel) -> Option<()> {
+    fn make_room(
+        &mut self,
+        until: usize,
+        memory: &mut Memory,
+        model: &mut dyn LanguageModel,
+    ) -> Result<(), EngineError> {
         let page_len = model.page_len();
         let first = self.computed / page_len;
         for index in first..until.div_ceil(page_len) {
             match self.pages.get(index).copied() {
                 Some(page) if memory.pool.is_shared(page) => {
-                    let copy = memory.allocate()?;
+                    let copy = memory.allocate(page_len)?;
                     if index == first && !self.computed.is_multiple_of(page_len) {
-                        model.copy_page(page, copy);
+                        model.copy_page(page, copy).inspect_err(|_| memory.pool.release(copy))?;
                     }
                     memory.pool.release(page);
                     self.pages[index] = copy;
                 }
                 Some(_) => {}
-                None => self.pages.push(memory.allocate()?),
+                None => self.pages.push(memory.allocate(page_len)?),
             }
         }
-        Some(())
+        Ok(())
     }
 }
 
@@ -72,11 +74,12 @@ struct Memory {
 
 impl Memory {
     /// Takes a free page, or one that was kept.
-    fn allocate(&mut self) -> Option<u32> {
+    fn allocate(&mut self, page_len: usize) -> Result<u32, EngineError> {
         loop {
             match self.pool.allocate() {
+                Some(page) => return Ok(page),
                 None if self.prefixes.evict(&mut self.pool) => {}
-                page => return page,
+                None => return Err(EngineError::OutOfPages { pages: self.pool.total(), page_len }),
             }
         }
     }
@@ -215,14 +218,13 @@ impl Store {
 
     /// Prepares the next `count` pending tokens of a sequence to be written.
     pub fn make_room(&mut self, id: SequenceId, count: usize) -> Result<(), EngineError> {
-        let (context, page_len) = (self.model.context(), self.model.page_len());
+        let context = self.model.context();
         let Some(state) = self.states.get_mut(&id) else { return Ok(()) };
         let until = state.computed + count;
         if until > context {
             return Err(EngineError::ContextFull { tokens: state.tokens.len(), context });
         }
-        let room = state.make_room(until, &mut self.memory, &mut *self.model);
-        room.ok_or(EngineError::OutOfPages { pages: self.memory.pool.total(), page_len })
+        state.make_room(until, &mut self.memory, &mut *self.model)
     }
 
     /// Records that `count` more tokens are computed, and what follows when they are all.

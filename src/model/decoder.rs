@@ -7,6 +7,7 @@ use super::config::ModelConfig;
 use super::cpu::attention::{self, Aligned, KvLayer, PAGE, Query};
 use super::cpu::matmul::{Product, Scratch, matmul};
 use super::cpu::{PackedMatrix, ops};
+use super::sampling::Logprobs;
 use super::weights::{Part, Role, WeightSource, matrix_of, vector_of};
 use super::{LanguageModel, LogitRows, ModelError, Span};
 use crate::team;
@@ -111,6 +112,7 @@ struct Work {
     delta: Vec<f32>,
     gate: Vec<f32>,
     up: Vec<f32>,
+    logits: Vec<f32>,
     rows: Vec<Row>,
     scratch: Scratch,
 }
@@ -196,6 +198,19 @@ impl Decoder {
     pub fn weight_bytes(&self) -> usize {
         let blocks = self.blocks.iter().flat_map(|b| [&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down]);
         blocks.map(|l| l.weight.bytes()).sum::<usize>() + self.output.bytes()
+    }
+
+    /// The forward pass up to the logits: appends the wanted rows (f32, `vocab` each), span by span, to `logits`.
+    pub fn logits(&mut self, spans: &[Span<'_>], logits: &mut Vec<f32>) {
+        self.embed(spans);
+        if self.work.rows.is_empty() {
+            return;
+        }
+        for layer in 0..self.blocks.len() {
+            self.attention(layer, spans);
+            self.feed_forward(layer);
+        }
+        self.project(spans, logits);
     }
 
     fn embed(&mut self, spans: &[Span<'_>]) {
@@ -352,23 +367,25 @@ impl LanguageModel for Decoder {
         self.cache.pages
     }
 
-    fn copy_page(&mut self, from: u32, to: u32) {
+    fn copy_page(&mut self, from: u32, to: u32) -> Result<(), ModelError> {
         let size = self.cache.page_size;
         let (from, to) = (from as usize * size, to as usize * size);
         for layer in self.cache.k.iter_mut().chain(&mut self.cache.v) {
             layer.copy_within(from..from + size, to);
         }
+        Ok(())
     }
 
-    fn forward(&mut self, spans: &[Span<'_>], logits: &mut Vec<f32>) {
-        self.embed(spans);
-        if self.work.rows.is_empty() {
-            return;
-        }
-        for layer in 0..self.blocks.len() {
-            self.attention(layer, spans);
-            self.feed_forward(layer);
-        }
-        self.project(spans, logits);
+    fn forward(&mut self, spans: &[Span<'_>]) -> Result<Vec<Logprobs>, ModelError> {
+        let mut logits = std::mem::take(&mut self.work.logits);
+        logits.clear();
+        self.logits(spans, &mut logits);
+        let rows = team::map(logits.chunks_exact(self.config.vocab), |row| {
+            let mut logprobs = Vec::with_capacity(row.len());
+            ops::log_softmax_into(row, &mut logprobs);
+            Logprobs::on_host(logprobs)
+        });
+        self.work.logits = logits;
+        Ok(rows)
     }
 }

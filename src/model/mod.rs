@@ -1,10 +1,13 @@
-//! Models: files on disk → logits.
+//! Models: files on disk → log-probabilities, and tokens chosen from them.
 //!
 //! One decoder ([`decoder::Decoder`]) runs every architecture that our blocks can describe, from GGUF or
-//! safetensors. The engine sees it only through [`LanguageModel`]: spans of tokens in, logits out, keys and
-//! values in numbered pages. A decoder on another device is another implementation of that trait.
+//! safetensors. The engine sees it only through [`LanguageModel`]: spans of tokens in, handles to rows of
+//! log-probabilities out, tokens chosen from those, keys and values in numbered pages. A decoder on another device is
+//! another implementation of that trait; no row has to leave its memory.
 
 use std::path::Path;
+
+use sampling::{Logprobs, Selected, Selection, select_on_host};
 
 pub mod config;
 pub mod cpu;
@@ -15,6 +18,7 @@ pub mod gguf;
 pub mod quant;
 pub mod random;
 pub mod safetensors;
+pub mod sampling;
 pub mod template;
 pub mod tokenizer;
 pub mod weights;
@@ -67,7 +71,7 @@ pub enum ModelError {
     DeviceMemory(String),
 }
 
-/// Which rows of a span need logits.
+/// Which rows of a span are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogitRows {
     /// None: the span only fills the KV cache.
@@ -87,13 +91,13 @@ pub struct Span<'a> {
     pub start: usize,
     /// The pages of the sequence; they hold `start` positions and have room for the new ones.
     pub pages: &'a [u32],
-    /// Which rows need logits.
+    /// Which rows are wanted.
     pub logits: LogitRows,
 }
 
 /// What the engine needs of a model.
 pub trait LanguageModel: Send {
-    /// Size of the vocabulary: the length of a row of logits.
+    /// Size of the vocabulary: the length of a row.
     fn vocab(&self) -> usize;
     /// The longest sequence that the model can hold.
     fn context(&self) -> usize;
@@ -102,11 +106,16 @@ pub trait LanguageModel: Send {
     /// Number of pages.
     fn pages(&self) -> usize;
     /// Copies a page (for a fork that shares only a part of it).
-    fn copy_page(&mut self, from: u32, to: u32);
-    /// One forward pass over several sequences at once. Appends the wanted rows of logits (f32, `vocab` each),
-    /// span by span, to `logits`. No row depends on what else is in the batch, but for an earlier part of its own
-    /// sequence: a span may go on where the span before it ends.
-    fn forward(&mut self, spans: &[Span<'_>], logits: &mut Vec<f32>);
+    fn copy_page(&mut self, from: u32, to: u32) -> Result<(), ModelError>;
+    /// One forward pass over several sequences at once. Returns the log-probabilities of the wanted rows, span by span.
+    /// No row depends on what else is in the batch, but for an earlier part of its own sequence: a span may go on where
+    /// the span before it ends. After an error the pages hold what they held before, but for the positions of the spans.
+    fn forward(&mut self, spans: &[Span<'_>]) -> Result<Vec<Logprobs>, ModelError>;
+    /// Chooses tokens from rows that [`forward`](Self::forward) returned. The selections of a chain are made one after
+    /// the other, and those after a token that was not expected are left out.
+    fn select(&mut self, chains: &[Vec<Selection>]) -> Result<Vec<Vec<Selected>>, ModelError> {
+        Ok(select_on_host(chains))
+    }
 }
 
 /// Where a model's weights, configuration and vocabulary come from.

@@ -2,16 +2,26 @@
 
 use std::sync::mpsc::Sender;
 
-use super::{
-    Finish, Generated, Job, Lane, Limit, Progress, Rows, StopRule, Usage, Wait, alternatives, count_passes,
-};
+use serde::{Deserialize, Serialize};
+
+use super::{Finish, Generated, Job, Lane, Limit, Progress, Rows, StopRule, Usage, Wait, count_passes};
 use crate::engine::EngineError;
 use crate::engine::client::Sequence;
-use crate::engine::rng::RngKey;
-use crate::engine::sampler::{self, Sampler, Sampling};
-use crate::engine::sequence::{Logprobs, SequenceId, Store};
-use crate::model::cpu::ops::log_softmax;
-use crate::team;
+use crate::engine::sequence::{SequenceId, Store};
+use crate::model::sampling::{Choice, Chosen, RngKey, Sampling, Selected, Selection};
+
+/// How the branches of one request relate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampler {
+    /// Independent samples.
+    #[default]
+    Temperature,
+    /// The most probable continuations (beam search; temperature and cuts do not apply).
+    Beam,
+    /// Samples without replacement (Gumbel top-k, Kool, van Hoof & Welling 2019): no two branches are equal.
+    StochasticBeam,
+}
 
 /// Asks for `n` continuations of one sequence.
 pub struct Generate {
@@ -63,66 +73,67 @@ impl GenerateJob {
         Self { n, sampler, sampling, key, limit, trunk, lanes: Vec::new(), usage, make_handle, reply }
     }
 
-    /// Independent samples: every live lane draws its next token.
-    fn sample(&mut self, store: &mut Store) {
-        let (sampling, limit) = (self.sampling, &self.limit);
-        let drawing: Vec<(&mut Lane, Logprobs)> = self
-            .lanes
-            .iter_mut()
-            .filter(|l| l.finish.is_none())
-            .filter_map(|l| store.get(l.id).logprobs.clone().map(|p| (l, p)))
-            .collect();
-        let drawn: Vec<(SequenceId, u32)> = team::map(drawing.into_iter(), |(lane, p)| {
-            let token = sampler::draw(&p, sampling, lane.key.with(lane.tokens.len() as u64));
-            let top = alternatives(&p, limit.alternatives, token, &p, None);
-            lane.push(token, p[token as usize], top, limit);
-            (lane.id, token)
-        });
-        self.usage.generated_tokens += drawn.len();
-        for (id, token) in drawn {
-            store.append(id, &[token]);
+    /// The lanes at their beginning, which is the trunk.
+    fn first_lanes(&self) -> Vec<Lane> {
+        let lanes = if self.sampler == Sampler::Temperature { self.n } else { 1 };
+        (0..lanes as u64).map(|index| Lane::new(self.trunk, self.key.with(index))).collect()
+    }
+
+    fn selection(&self, lane: &Lane, store: &Store) -> Selection {
+        let plain = store.get(lane.id).logprobs.clone().expect("a step comes when it is known what follows");
+        let choice = match self.sampler {
+            Sampler::Temperature => {
+                let key = lane.key.with(lane.tokens.len() as u64);
+                Choice::Draw { sampling: self.sampling, key }
+            }
+            Sampler::Beam => Choice::Best { n: self.n },
+            Sampler::StochasticBeam => {
+                let temperature = self.sampling.temperature;
+                Choice::Perturbed { n: self.n, temperature, score: lane.score, key: lane.key }
+            }
+        };
+        Selection { plain, guided: None, choice, alternatives: self.limit.alternatives, expects: None }
+    }
+
+    /// Independent samples: every live lane has drawn its next token.
+    fn sample(&mut self, store: &mut Store, selected: impl Iterator<Item = Selected>) {
+        let live = self.lanes.iter_mut().filter(|lane| lane.finish.is_none());
+        for (lane, Selected { tokens, leading }) in live.zip(selected) {
+            let chosen = tokens[0];
+            lane.push(&chosen, leading, &self.limit);
+            store.append(lane.id, &[chosen.token]);
+            self.usage.generated_tokens += 1;
         }
     }
 
     /// Beams: the best `n` among all one-token extensions and the finished lanes.
-    fn beam(&mut self, store: &mut Store) {
+    fn beam(&mut self, store: &mut Store, mut selected: impl Iterator<Item = Selected>) {
         struct Extension {
             lane: usize,
-            token: Option<(u32, f32)>,
+            chosen: Option<Chosen>,
             score: f64,
             rank: f64,
         }
-        let n = self.n;
         let stochastic = self.sampler == Sampler::StochasticBeam;
-        let temperature = if stochastic { self.sampling.temperature } else { 1.0 };
-        let inputs: Vec<(usize, &Lane, Option<Logprobs>)> =
-            self.lanes.iter().enumerate().map(|(i, l)| (i, l, store.get(l.id).logprobs.clone())).collect();
-        let extensions = team::map(inputs.into_iter(), |(index, lane, p)| {
-            let rank = if stochastic { lane.gumbel } else { lane.score };
-            let Some(p) = p.filter(|_| lane.finish.is_none()) else {
-                return vec![Extension { lane: index, token: None, score: lane.score, rank }];
-            };
-            let tempered = temper(&p, temperature);
-            let top: Vec<(u32, f64)> = if stochastic {
-                gumbel_top(&tempered, lane, n)
-            } else {
-                sampler::top_n(&tempered, n)
-                    .into_iter()
-                    .map(|(t, l)| (t, lane.score + f64::from(l)))
-                    .collect()
-            };
-            top.into_iter()
-                .map(|(t, rank)| Extension {
-                    lane: index,
-                    token: Some((t, p[t as usize])),
-                    score: lane.score + f64::from(tempered[t as usize]),
-                    rank,
-                })
-                .collect()
-        });
-        let mut extensions: Vec<Extension> = extensions.into_iter().flatten().collect();
+        let (mut extensions, mut leading) = (Vec::new(), Vec::new());
+        for (index, lane) in self.lanes.iter().enumerate() {
+            if lane.finish.is_some() {
+                let rank = if stochastic { lane.gumbel } else { lane.score };
+                extensions.push(Extension { lane: index, chosen: None, score: lane.score, rank });
+                leading.push(Vec::new());
+                continue;
+            }
+            let Selected { tokens, leading: top } = selected.next().expect("each live lane asked for tokens");
+            let max = tokens.first().map_or(0.0, |best| f64::from(best.perturbed));
+            extensions.extend(tokens.into_iter().map(|chosen| {
+                let score = lane.score + f64::from(chosen.tempered);
+                let rank = if stochastic { conditioned(&chosen, max, lane.gumbel) } else { score };
+                Extension { lane: index, chosen: Some(chosen), score, rank }
+            }));
+            leading.push(top);
+        }
         extensions.sort_by(|a, b| b.rank.total_cmp(&a.rank));
-        extensions.truncate(n);
+        extensions.truncate(self.n);
 
         let mut next = Vec::with_capacity(extensions.len());
         for extension in extensions {
@@ -131,14 +142,11 @@ impl GenerateJob {
             lane.id = store.internal_id();
             (lane.score, lane.gumbel) = (extension.score, extension.rank);
             let parent_len = store.get(parent.id).tokens.len();
-            let logprobs = store.get(parent.id).logprobs.clone();
             store.fork(parent.id, lane.id, parent_len);
-            if let Some((token, logprob)) = extension.token {
-                let p = logprobs.as_deref().map_or(&[][..], Vec::as_slice);
-                let top = alternatives(p, self.limit.alternatives, token, p, None);
-                lane.key = lane.key.with(u64::from(token));
-                lane.push(token, logprob, top, &self.limit);
-                store.append(lane.id, &[token]);
+            if let Some(chosen) = extension.chosen {
+                lane.key = lane.key.with(u64::from(chosen.token));
+                lane.push(&chosen, leading[extension.lane].clone(), &self.limit);
+                store.append(lane.id, &[chosen.token]);
                 self.usage.generated_tokens += 1;
             }
             next.push(lane);
@@ -149,33 +157,12 @@ impl GenerateJob {
     }
 }
 
-/// The distribution at a temperature, normalised.
-fn temper(p: &Logprobs, temperature: f32) -> Vec<f32> {
-    if temperature == 1.0 || temperature <= 0.0 {
-        return p.to_vec();
-    }
-    let mut tempered: Vec<f32> = p.iter().map(|l| l / temperature).collect();
-    log_softmax(&mut tempered);
-    tempered
-}
-
-/// The `n` extensions of a lane with the largest Gumbel-perturbed log-probabilities, conditioned on their
-/// maximum being the lane's own (Kool et al. 2019, algorithm 1 and appendix B.3 for the stable form).
-fn gumbel_top(tempered: &[f32], lane: &Lane, n: usize) -> Vec<(u32, f64)> {
-    let perturbed: Vec<f32> = tempered
-        .iter()
-        .enumerate()
-        .map(|(t, &l)| (lane.score + f64::from(l) + lane.key.gumbel(t as u64)) as f32)
-        .collect();
-    let top = sampler::top_n(&perturbed, n);
-    let max = top.first().map_or(0.0, |&(_, g)| f64::from(g));
-    top.into_iter()
-        .map(|(t, g)| {
-            let g = f64::from(g);
-            let v = lane.gumbel - g + (-(g - max).exp()).ln_1p();
-            (t, lane.gumbel - v.max(0.0) - (-v.abs()).exp().ln_1p())
-        })
-        .collect()
+/// The perturbed log-probability of an extension of a lane, where `max` is the largest of the lane's, conditioned on that
+/// being the lane's own (Kool et al. 2019, algorithm 1 and appendix B.3 for the stable form).
+fn conditioned(chosen: &Chosen, max: f64, gumbel: f64) -> f64 {
+    let g = f64::from(chosen.perturbed);
+    let v = gumbel - g + (-(g - max).exp()).ln_1p();
+    gumbel - v.max(0.0) - (-v.abs()).exp().ln_1p()
 }
 
 impl Job for GenerateJob {
@@ -187,20 +174,28 @@ impl Job for GenerateJob {
         self.lanes.iter().filter(|l| l.finish.is_none()).map(|l| wait(l.id)).collect()
     }
 
-    fn step(&mut self, store: &mut Store) -> Progress {
+    fn selections(&self, store: &Store) -> Vec<Vec<Selection>> {
+        let chain = |lane: &Lane| vec![self.selection(lane, store)];
+        if self.lanes.is_empty() {
+            return self.first_lanes().iter().map(chain).collect();
+        }
+        self.lanes.iter().filter(|lane| lane.finish.is_none()).map(chain).collect()
+    }
+
+    fn step(&mut self, store: &mut Store, selected: Vec<Vec<Selected>>) -> Progress {
         let before = self.usage.generated_tokens;
         if self.lanes.is_empty() {
-            let lanes = if self.sampler == Sampler::Temperature { self.n } else { 1 };
+            self.lanes = self.first_lanes();
             let len = store.get(self.trunk).tokens.len();
-            for index in 0..lanes as u64 {
-                let id = store.internal_id();
-                store.fork(self.trunk, id, len);
-                self.lanes.push(Lane::new(id, self.key.with(index)));
+            for lane in &mut self.lanes {
+                lane.id = store.internal_id();
+                store.fork(self.trunk, lane.id, len);
             }
         }
+        let selected = selected.into_iter().flatten();
         match self.sampler {
-            Sampler::Temperature => self.sample(store),
-            Sampler::Beam | Sampler::StochasticBeam => self.beam(store),
+            Sampler::Temperature => self.sample(store, selected),
+            Sampler::Beam | Sampler::StochasticBeam => self.beam(store, selected),
         }
         let new_tokens = self.usage.generated_tokens - before;
         let live = self.waits_for();

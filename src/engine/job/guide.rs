@@ -5,18 +5,14 @@
 //! taken back to what was drawn: so a guess changes how many passes there are, and nothing else.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use super::{
-    Alternatives, Finish, Job, Lane, Limit, Progress, Rows, StopRule, Usage, Wait, alternatives,
-    count_passes, draft,
-};
+use super::{Finish, Job, Lane, Limit, Progress, Rows, StopRule, Usage, Wait, count_passes, draft};
 use crate::engine::EngineError;
-use crate::engine::guidance::Guidance;
-use crate::engine::rng::RngKey;
-use crate::engine::sampler::{self, Sampling};
-use crate::engine::sequence::{Logprobs, SequenceId, Store};
+use crate::engine::sequence::{SequenceId, Store};
+use crate::model::sampling::{
+    Alternatives, Choice, Guidance, Logprobs, RngKey, Sampling, Selected, Selection,
+};
 
 /// Asks for one continuation under guidance.
 pub struct Guide {
@@ -48,7 +44,6 @@ pub(in crate::engine) struct GuideJob {
     /// What is guessed to follow the tokens of the lane. The streams hold it too, unless it was retracted.
     guess: VecDeque<u32>,
     lane: Lane,
-    mixed: Vec<f32>,
     usage: Usage,
     reply: Sender<Result<(GuidedLine, Usage), EngineError>>,
 }
@@ -89,22 +84,18 @@ impl GuideJob {
             Stream { id, base: state.tokens.len(), rows: state.logprobs.iter().cloned().collect() }
         });
         let lane = Lane::new(plain, key.with(0));
-        let (guess, mixed) = (VecDeque::new(), Vec::new());
-        let mut job = Self { guidance, sampling, limit, drafts, streams, guess, lane, mixed, usage, reply };
+        let guess = VecDeque::new();
+        let mut job = Self { guidance, sampling, limit, drafts, streams, guess, lane, usage, reply };
         job.guess_on(store);
         job
     }
 
-    /// Draws tokens from the rows that are there, as far as the guess was right. Whether the guess still stands.
-    fn draw(&mut self) -> bool {
-        let [plain, conditional] = self.streams.each_mut().map(|stream| std::mem::take(&mut stream.rows));
-        for (p, q) in plain.iter().zip(&conditional) {
-            self.guidance.mix(p, q, &mut self.mixed);
-            let key = self.lane.key.with(self.lane.tokens.len() as u64);
-            let token = sampler::draw(&self.mixed, self.sampling, key);
-            let top = alternatives(&self.mixed, self.limit.alternatives, token, p, Some(q));
-            self.lane.push(token, p[token as usize], top, &self.limit);
-            if self.lane.finish.is_some() || self.guess.pop_front() != Some(token) {
+    /// Goes on by the drawn tokens, as far as the guess was right. Whether the guess still stands.
+    fn push(&mut self, drawn: Vec<Selected>) -> bool {
+        for Selected { tokens, leading } in drawn {
+            let chosen = tokens[0];
+            self.lane.push(&chosen, leading, &self.limit);
+            if self.lane.finish.is_some() || self.guess.pop_front() != Some(chosen.token) {
                 return false;
             }
             self.usage.accepted_tokens += 1;
@@ -144,15 +135,32 @@ impl Job for GuideJob {
         self.streams.iter().map(|stream| Wait { id: stream.id, rows: Rows::From(from(stream)) }).collect()
     }
 
-    fn take_rows(&mut self, id: SequenceId, rows: &[&[f32]]) {
+    fn take_rows(&mut self, id: SequenceId, rows: Vec<Logprobs>) {
         let stream = self.streams.iter_mut().find(|stream| stream.id == id);
         let stream = stream.expect("rows come for the sequences that the job waits for");
-        stream.rows.extend(rows.iter().map(|row| Arc::new(row.to_vec())));
+        stream.rows.extend(rows);
     }
 
-    fn step(&mut self, store: &mut Store) -> Progress {
+    fn selections(&self, _store: &Store) -> Vec<Vec<Selection>> {
+        let [plain, conditional] = &self.streams;
+        let rows = plain.rows.iter().zip(&conditional.rows);
+        // The row after the last guessed token is the last of the chain.
+        let guesses = self.guess.iter().copied().map(Some).chain([None]);
+        let chain = rows.zip(guesses).zip(self.lane.tokens.len() as u64..);
+        let draw = chain.map(|(((p, q), expects), position)| Selection {
+            plain: p.clone(),
+            guided: Some((q.clone(), self.guidance)),
+            choice: Choice::Draw { sampling: self.sampling, key: self.lane.key.with(position) },
+            alternatives: self.limit.alternatives,
+            expects,
+        });
+        vec![draw.collect()]
+    }
+
+    fn step(&mut self, store: &mut Store, selected: Vec<Vec<Selected>>) -> Progress {
+        self.streams.iter_mut().for_each(|stream| stream.rows.clear());
         let before = self.lane.tokens.len();
-        let guess_stands = self.draw();
+        let guess_stands = self.push(selected.into_iter().flatten().collect());
         let drawn = self.lane.tokens.len();
         let new_tokens = drawn - before;
         self.usage.generated_tokens += new_tokens;

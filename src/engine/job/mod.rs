@@ -1,5 +1,5 @@
-//! Requests as small state machines: each says which sequences it waits for, and takes a step when all of
-//! them know what follows.
+//! Requests as small state machines: each says which sequences it waits for, which tokens are to be chosen when all of
+//! them know what follows, and takes a step with those.
 
 mod draft;
 mod generate;
@@ -8,13 +8,12 @@ mod score;
 
 use super::EngineError;
 use super::client::Sequence;
-use super::rng::RngKey;
-use super::sampler;
 use super::sequence::{SequenceId, Store};
+use crate::model::sampling::{Alternatives, Chosen, Logprobs, RngKey, Selected, Selection};
 
 pub(super) use draft::MAX_DRAFT;
-pub use generate::Generate;
 pub(super) use generate::GenerateJob;
+pub use generate::{Generate, Sampler};
 pub use guide::Guide;
 pub(super) use guide::{GuideJob, GuidedLine};
 pub(super) use score::ScoreJob;
@@ -37,9 +36,6 @@ pub trait StopRule: Send + Sync {
     /// Looks at all tokens generated so far, the newest last.
     fn check(&self, generated: &[u32]) -> Option<Finish>;
 }
-
-/// The leading alternatives at one position: token, log p, and log q where a second stream guided.
-pub type Alternatives = Vec<(u32, f32, Option<f32>)>;
 
 /// What a request cost. The same whatever else ran beside it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,9 +111,15 @@ pub(super) trait Job {
     /// What must be computed before the next step.
     fn waits_for(&self) -> Vec<Wait>;
     /// Takes the rows asked for by [`Rows::From`], in order, pass by pass.
-    fn take_rows(&mut self, _id: SequenceId, _rows: &[&[f32]]) {}
-    /// All sequences know what follows: goes further.
-    fn step(&mut self, store: &mut Store) -> Progress;
+    fn take_rows(&mut self, _id: SequenceId, _rows: Vec<Logprobs>) {}
+    /// Whether it can take a step: what it waits for is computed.
+    fn is_ready(&self, store: &Store) -> bool {
+        self.waits_for().iter().all(|wait| store.get(wait.id).pending() == 0)
+    }
+    /// The chains of tokens to choose for the next step; asked for when it is ready.
+    fn selections(&self, store: &Store) -> Vec<Vec<Selection>>;
+    /// Goes further with what was chosen, chain by chain.
+    fn step(&mut self, store: &mut Store, selected: Vec<Vec<Selected>>) -> Progress;
     /// Takes back what was appended to sequences on a guess, as pages ran out. Whether there was any.
     fn retract(&mut self, _store: &mut Store) -> bool {
         false
@@ -161,11 +163,15 @@ impl Lane {
         }
     }
 
-    fn push(&mut self, token: u32, logprob: f32, alternatives: Alternatives, limit: &Limit) {
-        self.tokens.push(token);
-        self.logprobs.push(logprob);
+    /// Goes on by a token. It is among the alternatives that are reported, wherever it stands.
+    fn push(&mut self, chosen: &Chosen, mut leading: Alternatives, limit: &Limit) {
+        self.tokens.push(chosen.token);
+        self.logprobs.push(chosen.logprob);
         if limit.alternatives > 0 {
-            self.alternatives.push(alternatives);
+            if leading.iter().all(|&(token, ..)| token != chosen.token) {
+                leading.push((chosen.token, chosen.logprob, chosen.guided));
+            }
+            self.alternatives.push(leading);
         }
         let full = self.tokens.len() >= limit.tokens;
         self.finish = limit.stop.check(&self.tokens).or(full.then_some(Finish::Length));
@@ -194,20 +200,4 @@ impl Limit {
         let room = store.model.context().saturating_sub(longest);
         Self { stop, tokens: max_tokens.min(room), alternatives }
     }
-}
-
-/// The leading entries of `w`, with `chosen` among them and, where two streams mix, the favourite of `p` too (so
-/// that a reader sees what guidance changed); reports p and q of each.
-fn alternatives(w: &[f32], n: usize, chosen: u32, p: &[f32], q: Option<&[f32]>) -> Alternatives {
-    if n == 0 {
-        return Vec::new();
-    }
-    let mut tokens: Vec<u32> = sampler::top_n(w, n).into_iter().map(|(t, _)| t).collect();
-    let favourite = q.map(|_| sampler::argmax(p) as u32);
-    for wanted in favourite.into_iter().chain([chosen]) {
-        if !tokens.contains(&wanted) {
-            tokens.push(wanted);
-        }
-    }
-    tokens.into_iter().map(|t| (t, p[t as usize], q.map(|q| q[t as usize]))).collect()
 }

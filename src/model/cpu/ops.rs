@@ -163,6 +163,15 @@ multiversion! {
     }
 }
 
+multiversion! {
+    /// Appends the log-softmax of a row to `out`, with the bits that [`log_softmax`] gives it.
+    pub fn log_softmax_into(x: &[f32], out: &mut Vec<f32>) {
+        let max = lane_max(x);
+        let shift = max + lane_sum(x, |v| exp(v - max)).ln();
+        out.extend(x.iter().map(|v| v - shift));
+    }
+}
+
 /// Elements that are looked at together.
 const LOOK: usize = 64;
 
@@ -233,7 +242,10 @@ mod tests {
     #[test]
     fn log_softmax_normalises() {
         let mut x: Vec<f32> = (0..1003).map(|i| ((i * 37) % 101) as f32 / 7.0).collect();
+        let mut beside = Vec::new();
+        log_softmax_into(&x, &mut beside);
         log_softmax(&mut x);
+        assert_eq!(beside, x);
         let total: f64 = x.iter().map(|&v| f64::from(v).exp()).sum();
         assert!((total - 1.0).abs() < 1e-5, "{total}");
     }

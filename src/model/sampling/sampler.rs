@@ -24,19 +24,6 @@ impl Sampling {
     pub const GREEDY: Self = Self { temperature: 0.0, top_p: 1.0, top_k: 0 };
 }
 
-/// How the branches of one request relate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Sampler {
-    /// Independent samples.
-    #[default]
-    Temperature,
-    /// The most probable continuations (beam search; temperature and cuts do not apply).
-    Beam,
-    /// Samples without replacement (Gumbel top-k, Kool, van Hoof & Welling 2019): no two branches are equal.
-    StochasticBeam,
-}
-
 fn largest(x: &[f32]) -> f32 {
     let mut max = 0.0;
     ops::largest(x, &mut max);

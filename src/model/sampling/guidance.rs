@@ -30,19 +30,20 @@ pub struct Guidance {
 }
 
 impl Guidance {
-    /// Mixes normalised log-probabilities over a vocabulary; the result is normalised.
-    pub fn mix(&self, p: &[f32], q: &[f32], out: &mut Vec<f32>) {
-        out.clear();
+    /// Mixes normalised log-probabilities over a vocabulary; the result is normalised. It is one of the two streams
+    /// itself, or stands in `buffer`.
+    pub fn mix<'a>(&self, p: &'a [f32], q: &'a [f32], buffer: &'a mut Vec<f32>) -> &'a [f32] {
         if self.gamma == 0.0 {
-            out.extend_from_slice(p);
-        } else if self.gamma == 1.0 {
-            out.extend_from_slice(q);
-        } else {
-            out.resize(p.len(), 0.0);
-            let parts = out.chunks_mut(PART).zip(p.chunks(PART).zip(q.chunks(PART)));
-            team::each(parts, |(out, (p, q))| mix_part(*self, p, q, out));
-            ops::log_softmax(out);
+            return p;
         }
+        if self.gamma == 1.0 {
+            return q;
+        }
+        buffer.resize(p.len(), 0.0);
+        let parts = buffer.chunks_mut(PART).zip(p.chunks(PART).zip(q.chunks(PART)));
+        team::each(parts, |(out, (p, q))| mix_part(*self, p, q, out));
+        ops::log_softmax(buffer);
+        buffer
     }
 
     /// One entry of the mix, not normalised. Replay uses it to derive a decision again.
