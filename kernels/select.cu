@@ -6,12 +6,13 @@
 // A block looks at a chunk of a row, which it holds in shared memory, and leaves what may matter: its largest entries,
 // its best draw, sums, candidates. The last block of a selection to arrive makes the result of that. All of it is the
 // same in whatever order blocks and threads run: entries are compared as (value, lowest token), which no two share, and
-// weights are added as integers.
+// sums are made in fixed orders, or of integers.
 //
 // The result is that of the processor's path, but for rounding: exponentials and logarithms are CUDA's; a mix is not
 // normalised before it is drawn from, which shifts all its entries alike; `top_p` adds up weights in fixed point, 2⁻⁴²
 // of the largest each, made by f32 exponentials. So the smallest set with a share `top_p` may end a token earlier or
-// later, where the sum comes within some 3 · 10⁻⁷ of the share: about once in ten thousand draws.
+// later where a sum comes within some 3 · 10⁻⁷ of the share: once in a thousand to ten thousand draws, as the tokens
+// there weigh 10⁻⁴ to 10⁻³; and as seldom as they weigh little, such a token is then the one that is drawn.
 #include "select.cuh"
 
 constexpr u32 NONE = 0xffffffff;
@@ -46,7 +47,7 @@ struct Request {
     u32 kind;
     u32 count; // DRAW: top_k, 0 for all; BEST, PERTURBED: how many; GIVEN: the token
     u32 alternatives;
-    u32 unused;
+    float scale; // `inverse` in f32
 };
 
 struct Select {
@@ -216,14 +217,21 @@ struct Draw {
     double value;
     u32 token;
 
-    __device__ __forceinline__ void consider(float entry, u32 candidate) {
-        const float scaled = entry * scale, slack = slack_of(scaled), needed = *bar;
-        if (scaled + slack + MOST_NOISE < needed) return;
-        const u64 bits = random_bits(key, candidate);
-        if (scaled + slack + gumbel_bound(bits) < needed) return;
-        const double sum = product((double)entry, inverse) + gumbel(bits);
+    // Whether a token may exceed `needed`.
+    __device__ __forceinline__ bool may_exceed(float needed, float entry, u32 candidate) const {
+        const float scaled = entry * scale, slack = slack_of(scaled);
+        if (scaled + slack + MOST_NOISE < needed) return false;
+        return !(scaled + slack + gumbel_bound(random_bits(key, candidate)) < needed);
+    }
+
+    __device__ __forceinline__ void evaluate(float entry, u32 candidate) {
+        const double sum = product((double)entry, inverse) + gumbel(random_bits(key, candidate));
         take(sum, candidate);
-        if ((float)sum > needed) *bar = (float)sum;
+        if ((float)sum > *bar) *bar = (float)sum;
+    }
+
+    __device__ __forceinline__ void consider(float entry, u32 candidate) {
+        if (may_exceed(*bar, entry, candidate)) evaluate(entry, candidate);
     }
 
     __device__ __forceinline__ void take(double sum, u32 candidate) {
@@ -525,125 +533,134 @@ __device__ __forceinline__ void draw_from_some(Cutting &c, const Request &r, con
     draw.join();
 }
 
-// blockIdx: chunk, selection.
-extern "C" __global__ void __launch_bounds__(THREADS, 5) select_tokens(Select a) {
-    __shared__ Shared shared;
-    let_next_start();
-    wait_for_previous();
-    const u32 chunk = blockIdx.x, chunks = gridDim.x, selection = blockIdx.y;
-    const Request r = ((const Request *)a.requests)[selection];
+__device__ __forceinline__ Draw draw_of(const Request &r, volatile float *bar) {
+    return {r.key, r.inverse, r.scale, bar, -INFINITY, NONE};
+}
+
+// What a block does: leaves what may matter of its chunk.
+__device__ __forceinline__ void survey(const Select &a, const Request &r, Shared &shared) {
+    const Source source = source_of(a, r);
+    const Plan plan = plan_of(r, source.mixes);
+    const u32 part_index = blockIdx.y * gridDim.x + blockIdx.x;
+    const u32 first = blockIdx.x * CHUNK, size = min(CHUNK, a.vocab - first);
+#pragma unroll
+    for (u32 load = 0; load < CHUNK / THREADS / 4; load++) {
+        const u32 at = (load * THREADS + threadIdx.x) * 4;
+        // The room behind the vocabulary is part of the row.
+        if (at >= size) continue;
+        const Quad p = *(const Quad *)(source.p.row + first + at);
+        float v[4] = {__uint_as_float(p.x) - source.p.shift, __uint_as_float(p.y) - source.p.shift,
+                      __uint_as_float(p.z) - source.p.shift, __uint_as_float(p.w) - source.p.shift};
+        if (source.mixes) {
+            const Quad q = *(const Quad *)(source.q.row + first + at);
+            v[0] = source.entry(v[0], __uint_as_float(q.x) - source.q.shift);
+            v[1] = source.entry(v[1], __uint_as_float(q.y) - source.q.shift);
+            v[2] = source.entry(v[2], __uint_as_float(q.z) - source.q.shift);
+            v[3] = source.entry(v[3], __uint_as_float(q.w) - source.q.shift);
+        }
+        shared.quads[at / 4] = {__float_as_uint(v[0]), __float_as_uint(v[1]), __float_as_uint(v[2]),
+                                __float_as_uint(v[3])};
+    }
+    // The most probable tokens of the streams tell how large entries become.
+    float likely = 0.0f, certainty = 0.0f;
+    if (plan.draws || plan.cuts) {
+        const u32 token = min(row_end(source.p.row, a.stride)->largest, a.vocab - 1);
+        likely = source[token];
+        certainty = source.p[token];
+        if (plan.draws && threadIdx.x == 0)
+            shared.bar = (float)(product((double)likely, r.inverse) + gumbel(random_bits(r.key, token)));
+        if (source.mixes) {
+            const u32 other = min(row_end(source.q.row, a.stride)->largest, a.vocab - 1);
+            likely = fmaxf(likely, source[other]);
+        }
+    }
+    if (threadIdx.x == 0) shared.count = 0;
+    __syncthreads();
+
+    const float *values = shared.values;
+    u64 *kept = (u64 *)a.keys + (size_t)part_index * a.slots;
+    if (plan.top > 0)
+        keep_largest(shared.top, plan.top, size, [&](u32 i, u64) { return key_of(values[i], first + i); }, kept);
+    if (plan.noisy > 0) {
+        const auto noisy = [&](u32 i, u64 floor) -> u64 {
+            const float entry = plan.tempers ? values[i] / r.temperature : values[i];
+            const u64 bits = random_bits(r.key, first + i);
+            const float bound = entry + slack_of(entry) + gumbel_bound(bits);
+            if (ordered(bound) < floor >> TOKEN_BITS) return 0;
+            return key_of((float)((double)entry + gumbel(bits)), first + i);
+        };
+        keep_largest(shared.top, plan.noisy, size, noisy, kept + plan.top);
+    }
+    Part part = {0.0, 0, 0, 0.0f, 0.0f, 0};
+    if (plan.draws) {
+        Draw draw = draw_of(r, &shared.bar);
+        for (u32 i = threadIdx.x * 4; i < size; i += THREADS * 4) {
+            // Four at a time, so that their random numbers do not wait for each other.
+            const Quad v = shared.quads[i / 4];
+            const float needed = *draw.bar;
+            u32 contenders = draw.may_exceed(needed, __uint_as_float(v.x), first + i);
+            contenders |= draw.may_exceed(needed, __uint_as_float(v.y), first + i + 1) << 1;
+            contenders |= draw.may_exceed(needed, __uint_as_float(v.z), first + i + 2) << 2;
+            contenders |= draw.may_exceed(needed, __uint_as_float(v.w), first + i + 3) << 3;
+            for (u32 j = 0; contenders >> j; j++)
+                if (contenders >> j & 1 && i + j < size) draw.evaluate(values[i + j], first + i + j);
+        }
+        draw.join();
+        part.value = draw.value;
+        part.token = draw.token;
+    }
+    if (plan.sums) {
+        u32 largest = 0;
+        for (u32 i = threadIdx.x; i < size; i += THREADS) largest = max(largest, ordered(values[i]));
+        part.max = unordered((u32)block_max(largest));
+        float sum = 0.0f;
+        for (u32 i = threadIdx.x; i < size; i += THREADS) sum += expf((values[i] - part.max) * r.scale);
+        part.sum = block_sum(sum);
+    }
+    if (r.signal != NONE && r.alternatives > 0) {
+        const Stream plain = stream_of(a, r.plain);
+        u64 favourite = 0;
+        for (u32 i = threadIdx.x; i < size; i += THREADS) {
+            const u64 key = key_of(plain[first + i], first + i);
+            favourite = key > favourite ? key : favourite;
+        }
+        part.favourite = block_max(favourite);
+    }
+    if (plan.cuts) {
+        u64 *candidates = (u64 *)a.candidates + (size_t)blockIdx.y * CANDIDATES;
+        u32 *found = (u32 *)a.found + blockIdx.y;
+        // What weighs e⁻¹² of the likely tokens or less is hardly ever within top_p. Where no token is likely at
+        // temperature 1, the tail is long and needs less of it.
+        const float reach = fmaxf(12.0f * r.temperature + certainty, 4.0f * r.temperature);
+        const float floor = likely - reach;
+        u32 mine = 0;
+        for (u32 i = threadIdx.x; i < size; i += THREADS) mine += values[i] >= floor;
+        u32 place = mine ? atomicAdd(&shared.count, mine) : 0;
+        __syncthreads();
+        if (threadIdx.x == 0 && shared.count > 0) shared.base = atomicAdd(found, shared.count);
+        __syncthreads();
+        if (mine) {
+            place += shared.base;
+            for (u32 i = threadIdx.x; i < size; i += THREADS) {
+                if (values[i] < floor) continue;
+                if (place < CANDIDATES) candidates[place] = key_of(values[i], first + i);
+                place++;
+            }
+        }
+    }
+    if (threadIdx.x == 0) ((Part *)a.parts)[part_index] = part;
+}
+
+// What the last block of a selection does: makes the result of what all of them left. Everything is read again, as that
+// costs less than the registers to keep it.
+__device__ __forceinline__ void finish(const Select &a, const Request &r, Shared &shared) {
+    const u32 chunks = gridDim.x, selection = blockIdx.y;
     const bool guided = r.signal != NONE;
     const Source source = source_of(a, r);
     const Plan plan = plan_of(r, source.mixes);
-    const bool only_given = r.kind == GIVEN && plan.top == 0;
-    if (only_given && chunk > 0) return;
-
-    u64 *keys = (u64 *)a.keys + (size_t)selection * chunks * a.slots;
-    Part *parts = (Part *)a.parts + (size_t)selection * chunks;
-    u64 *candidates = (u64 *)a.candidates + (size_t)selection * CANDIDATES;
-    u32 *found = (u32 *)a.found + selection;
-    const float scale = (float)r.inverse;
-    Draw draw = {r.key, r.inverse, scale, &shared.bar, -INFINITY, NONE};
-
-    if (!only_given) {
-        const u32 first = chunk * CHUNK, size = min(CHUNK, a.vocab - first);
-#pragma unroll
-        for (u32 load = 0; load < CHUNK / THREADS / 4; load++) {
-            const u32 at = (load * THREADS + threadIdx.x) * 4;
-            // The room behind the vocabulary is part of the row.
-            if (at >= size) continue;
-            const Quad p = *(const Quad *)(source.p.row + first + at);
-            float v[4] = {__uint_as_float(p.x) - source.p.shift, __uint_as_float(p.y) - source.p.shift,
-                          __uint_as_float(p.z) - source.p.shift, __uint_as_float(p.w) - source.p.shift};
-            if (source.mixes) {
-                const Quad q = *(const Quad *)(source.q.row + first + at);
-                v[0] = source.entry(v[0], __uint_as_float(q.x) - source.q.shift);
-                v[1] = source.entry(v[1], __uint_as_float(q.y) - source.q.shift);
-                v[2] = source.entry(v[2], __uint_as_float(q.z) - source.q.shift);
-                v[3] = source.entry(v[3], __uint_as_float(q.w) - source.q.shift);
-            }
-            shared.quads[at / 4] = {__float_as_uint(v[0]), __float_as_uint(v[1]), __float_as_uint(v[2]),
-                                    __float_as_uint(v[3])};
-        }
-        // The most probable tokens of the streams tell how large entries become.
-        float likely = 0.0f, certainty = 0.0f;
-        if (plan.draws || plan.cuts) {
-            const u32 token = min(row_end(source.p.row, a.stride)->largest, a.vocab - 1);
-            likely = source[token];
-            certainty = source.p[token];
-            if (plan.draws && threadIdx.x == 0)
-                shared.bar = (float)(product((double)likely, r.inverse) + gumbel(random_bits(r.key, token)));
-            if (source.mixes) {
-                const u32 other = min(row_end(source.q.row, a.stride)->largest, a.vocab - 1);
-                likely = fmaxf(likely, source[other]);
-            }
-        }
-        if (threadIdx.x == 0) shared.count = 0;
-        __syncthreads();
-
-        const float *values = shared.values;
-        u64 *kept = keys + (size_t)chunk * a.slots;
-        if (plan.top > 0)
-            keep_largest(shared.top, plan.top, size, [&](u32 i, u64) { return key_of(values[i], first + i); }, kept);
-        if (plan.noisy > 0) {
-            const auto noisy = [&](u32 i, u64 floor) -> u64 {
-                const float entry = plan.tempers ? values[i] / r.temperature : values[i];
-                const u64 bits = random_bits(r.key, first + i);
-                const float bound = entry + slack_of(entry) + gumbel_bound(bits);
-                if (ordered(bound) < floor >> TOKEN_BITS) return 0;
-                return key_of((float)((double)entry + gumbel(bits)), first + i);
-            };
-            keep_largest(shared.top, plan.noisy, size, noisy, kept + plan.top);
-        }
-        Part part = {0.0, 0, 0, 0.0f, 0.0f, 0};
-        if (plan.draws) {
-            for (u32 i = threadIdx.x; i < size; i += THREADS) draw.consider(values[i], first + i);
-            draw.join();
-            part.value = draw.value;
-            part.token = draw.token;
-        }
-        if (plan.sums) {
-            u32 largest = 0;
-            for (u32 i = threadIdx.x; i < size; i += THREADS) largest = max(largest, ordered(values[i]));
-            part.max = unordered((u32)block_max(largest));
-            float sum = 0.0f;
-            for (u32 i = threadIdx.x; i < size; i += THREADS) sum += expf((values[i] - part.max) * scale);
-            part.sum = block_sum(sum);
-        }
-        if (guided && r.alternatives > 0) {
-            const Stream plain = stream_of(a, r.plain);
-            u64 favourite = 0;
-            for (u32 i = threadIdx.x; i < size; i += THREADS) {
-                const u64 key = key_of(plain[first + i], first + i);
-                favourite = key > favourite ? key : favourite;
-            }
-            part.favourite = block_max(favourite);
-        }
-        if (plan.cuts) {
-            // What weighs e⁻¹² of the likely tokens or less is hardly ever within top_p. Where no token is likely at
-            // temperature 1, the tail is long and needs less of it.
-            const float reach = fmaxf(12.0f * r.temperature + certainty, 4.0f * r.temperature);
-            const float floor = likely - reach;
-            u32 mine = 0;
-            for (u32 i = threadIdx.x; i < size; i += THREADS) mine += values[i] >= floor;
-            u32 place = mine ? atomicAdd(&shared.count, mine) : 0;
-            __syncthreads();
-            if (threadIdx.x == 0 && shared.count > 0) shared.base = atomicAdd(found, shared.count);
-            __syncthreads();
-            if (mine) {
-                place += shared.base;
-                for (u32 i = threadIdx.x; i < size; i += THREADS) {
-                    if (values[i] < floor) continue;
-                    if (place < CANDIDATES) candidates[place] = key_of(values[i], first + i);
-                    place++;
-                }
-            }
-        }
-        if (threadIdx.x == 0) parts[chunk] = part;
-        if (!arrived_last((u32 *)a.arrived + selection, chunks)) return;
-    }
-
-    // The last block makes the result.
+    const u64 *keys = (const u64 *)a.keys + (size_t)selection * chunks * a.slots;
+    const Part *parts = (const Part *)a.parts + (size_t)selection * chunks;
+    Draw draw = draw_of(r, &shared.bar);
     u32 *result = (u32 *)a.results + (size_t)selection * a.result;
     Chosen *chosen = (Chosen *)(result + 2);
     Leading *leading = (Leading *)(chosen + a.chosen);
@@ -657,7 +674,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 5) select_tokens(Select a)
         const auto fetch = [&](u32 i, u64) { return keys[(size_t)(i / plan.top) * a.slots + i % plan.top]; };
         keep_largest(shared.top, plan.top, chunks * plan.top, fetch, shared.leading);
     }
-    Weigh weigh = {0.0f, scale};
+    Weigh weigh = {0.0f, r.scale};
     u64 total = 0;
     if (plan.sums) {
         u32 largest = 0;
@@ -666,7 +683,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 5) select_tokens(Select a)
         u64 sum = 0;
         if (threadIdx.x < chunks) {
             const Part &part = parts[threadIdx.x];
-            sum = (u64)(part.sum * expf((part.max - weigh.max) * scale) * ONE);
+            sum = (u64)(part.sum * expf((part.max - weigh.max) * weigh.scale) * ONE);
         }
         block_scan(sum, total);
     }
@@ -709,6 +726,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 5) select_tokens(Select a)
         if (threadIdx.x < chunks) draw.take(parts[threadIdx.x].value, parts[threadIdx.x].token);
         draw.join();
     } else if (plan.cuts) {
+        u32 *found = (u32 *)a.found + selection;
+        const u64 *candidates = (const u64 *)a.candidates + (size_t)selection * CANDIDATES;
         const Items listed = {candidates, *found}, row = {nullptr, a.vocab};
         if (threadIdx.x == 0) shared.bar = -INFINITY;
         __syncthreads();
@@ -754,5 +773,21 @@ extern "C" __global__ void __launch_bounds__(THREADS, 5) select_tokens(Select a)
         result[0] = tokens;
         result[1] = told;
     }
+}
+
+// blockIdx: chunk, selection.
+extern "C" __global__ void __launch_bounds__(THREADS, 5) select_tokens(Select a) {
+    __shared__ Shared shared;
+    let_next_start();
+    wait_for_previous();
+    const Request &r = ((const Request *)a.requests)[blockIdx.y];
+    if (r.kind == GIVEN && r.alternatives == 0) {
+        // There is nothing to look for.
+        if (blockIdx.x > 0) return;
+    } else {
+        survey(a, r, shared);
+        if (!arrived_last((u32 *)a.arrived + blockIdx.y, gridDim.x)) return;
+    }
+    finish(a, r, shared);
 }
 KERNEL(select_tokens)

@@ -153,6 +153,7 @@ fn small_run() -> tempfile::TempDir {
         sha256: "0".into(),
         architecture: "qwen2".into(),
         quantization: "Q4_K_M".into(),
+        arithmetic: "cpu".into(),
     };
     let dataset = DatasetInfo { name: "fake".into(), sha256: "1".into(), tasks: 4 };
     let part = Part {

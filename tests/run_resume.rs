@@ -51,6 +51,7 @@ fn manifest(config: &RunConfig, tasks: &[Task]) -> RunManifest {
         sha256: "00".into(),
         architecture: "fake".into(),
         quantization: "F32".into(),
+        arithmetic: "cpu".into(),
     };
     let dataset = DatasetInfo { name: "fake".into(), sha256: "11".into(), tasks: tasks.len() };
     let part = Part {

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use vigor::engine::{Finish, RngKey, Sampler, Sampling};
+use vigor::model::device::{Placement, Wanted};
 use vigor::run::workbench::{Workbench, WorkbenchOptions, record};
 use vigor::sandbox::{Limits as SandboxLimits, Policy};
 use vigor::session::coder::Ask;
@@ -25,7 +26,7 @@ fn bench(threads: usize) -> Workbench {
     Workbench::open(&WorkbenchOptions {
         model: &model(),
         threads,
-        kv_bytes: 1 << 30,
+        placement: &Placement { device: Wanted::Cpu, kv_bytes: Some(1 << 30), ..Placement::default() },
         prompts: &PromptTemplates::default(),
         limits: SandboxLimits::default(),
         policy: Policy::BestEffort,

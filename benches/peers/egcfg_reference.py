@@ -1,9 +1,12 @@
 """A session of EG-CFG done the way its authors' program does it, on transformers, beside a session of vigor.
 
-    python egcfg_reference.py MODEL.gguf [--vigor target/release/vigor] [--threads 2] [--dtype float32]
-                              [--rounds 1] [--max-lines 40] [--one-by-one] [--full-prefills] [--out FILE.json]
+    python egcfg_reference.py MODEL [--vigor target/release/vigor] [--device cpu] [--threads 2] [--dtype float32]
+                              [--attention sdpa] [--rounds 1] [--max-lines 40] [--one-by-one] [--full-prefills]
+                              [--out FILE.json]
+    python egcfg_reference.py MODEL --synthetic [--device cuda] [--lines 12] [--line-tokens 12] …
 
-Install: `pip install torch transformers gguf accelerate`.
+Install: `pip install torch transformers gguf accelerate`; transformers 5. MODEL is a GGUF file or a folder with
+safetensors; for `--synthetic` also `random:NAME`, weights of a known shape that mean nothing (`models.py`).
 
 Each round runs `vigor bench --only session` in a process of its own, then the same task here: same weights, same
 prompts, same parameters (all taken from the document that vigor prints), same bounds on lines, tokens and signal. It
@@ -21,10 +24,42 @@ not from that program:
   `--full-prefills` makes it read everything again too.
 - The candidates of a step are sampled in one batch; `--one-by-one` samples them one after another.
 
+On a GPU everything is computed once in advance on a short prompt, as `vigor bench` warms up too; a session is timed until
+the GPU is done, and its parts by events in the GPU's queue, so that nothing waits because it is measured.
+
 Differences from the authors' program, each in its favour: the horizon really ends a candidate; signals are bounded;
 a program is traced by `sys.settrace` in one process a test, where theirs takes three and a bytecode interpreter; the
 tests of one program run at the same time; a line without a signal is decoded from the plain stream at once.
 Difference from vigor: lines inside of docstrings are guided too.
+
+A synthetic session
+-------------------
+
+`--synthetic` does the work that a session asks of the engine, and nothing else: no text, no programs, no tests. It is
+for random weights, which write no program. Everything about it is a number:
+
+    --prompt-tokens P    tokens of the plain prompt
+    --signal-tokens S    tokens of a signal
+    --tail-tokens R      tokens of the prompt that follow the signal in the conditional prompt
+    --lines L            guided lines
+    --line-tokens T      tokens of each line
+    --candidates n       candidates of each line
+    --horizon h          lines of each candidate
+    --gamma γ, --temperature, --top-p, --top-k
+
+y are the tokens committed so far; before line l (from 0) they are l·T. Each line does, in this order:
+
+1. n times, one after another, `generate()` reads the P + l·T tokens of prompt and y afresh and samples h·T more at
+   the temperature, with a cache, and is never ended by a token. What it sampled is dropped.
+2. A new conditional prompt is made: the first P − R tokens of the prompt, S tokens that no signal before had in this
+   order, the last R of the prompt.
+3. T times: one forward pass over prompt and y, one over conditional prompt and y, batch 1, all tokens read from the
+   first to the last without a cache, logits of the last position only; argmax of log p + γ (log(q + ε) − log(p + ε))
+   with ε = 1e-8 over the whole vocabulary is appended to y, whichever token it is.
+
+So a session samples L·n·h·T tokens, commits L·T, and reads, with m = P + l·T for each l, n·m + Σ (2·(m + t) + S) for t
+from 0 to T − 1. Another implementation does the same work if it samples and commits as many tokens after contexts of
+these lengths, however it gets there. `--one-by-one` and `--full-prefills` are always so here. vigor is not run.
 
 The programs that a model wrote run in throw-away child processes with limits of time, memory, files and processes.
 That is no sandbox: use a machine that holds nothing of value.
@@ -44,6 +79,13 @@ import tempfile
 import time
 import tokenize
 from concurrent.futures import ThreadPoolExecutor
+
+import torch
+import transformers
+from transformers import DynamicCache
+
+import models
+from measuring import prompt
 
 SECONDS = 10  # wall time of one traced test
 
@@ -158,11 +200,95 @@ def stripped(program):
     return ast.unparse(tree)
 
 
+class Clock:
+    """Adds up the seconds of the parts of a session."""
+
+    def __init__(self, model, parts):
+        self.gpu = model.device.type == "cuda"
+        self.parts = {part: [] for part in parts}
+
+    def timed(self, part, work, *arguments):
+        ends = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if self.gpu else [0.0, 0.0]
+        if self.gpu:
+            ends[0].record()
+        else:
+            ends[0] = time.perf_counter()
+        result = work(*arguments)
+        if self.gpu:
+            ends[1].record()
+        else:
+            ends[1] = time.perf_counter()
+        self.parts[part].append(ends)
+        return result
+
+    def seconds(self):
+        """By part; on a GPU only after everything is done."""
+        def length(start, end):
+            return start.elapsed_time(end) / 1e3 if self.gpu else end - start
+        return {part: sum(length(*ends) for ends in all) for part, all in self.parts.items()}
+
+
+class Engine:
+    """The passes of the model that a session asks for; counts what they read and sample."""
+
+    def __init__(self, model):
+        self.model = model
+        self.counts = {"sampled_tokens": 0, "read_tokens": 0}
+        self.cache, self.cached = None, 0
+
+    def ids(self, tokens):
+        return torch.tensor([tokens], device=self.model.device)
+
+    def full(self, tokens):
+        """Log-probabilities after tokens that are read from the first to the last."""
+        self.counts["read_tokens"] += len(tokens)
+        logits = self.model(input_ids=self.ids(tokens), use_cache=False, logits_to_keep=1).logits
+        return logits[0, -1].float().log_softmax(-1)
+
+    def grown(self, tokens):
+        """The same, but only those tokens are read that the cache lacks. It holds one stream, which only grows."""
+        if self.cache is None:
+            self.cache = DynamicCache(config=self.model.config)
+        new = tokens[self.cached :]
+        self.counts["read_tokens"] += len(new)
+        logits = self.model(input_ids=self.ids(new), past_key_values=self.cache, logits_to_keep=1).logits
+        self.cached = len(tokens)
+        return logits[0, -1].float().log_softmax(-1)
+
+    def sample(self, prefix, sequences, **options):
+        """Continuations of a prefix that is read afresh; their tokens, padded."""
+        self.counts["read_tokens"] += len(prefix)
+        out = self.model.generate(
+            self.ids(prefix),
+            attention_mask=torch.ones(1, len(prefix), dtype=torch.long, device=self.model.device),
+            do_sample=True,
+            repetition_penalty=1.0,
+            num_return_sequences=sequences,
+            **options,
+        )
+        return out[:, len(prefix) :].tolist()
+
+    def warm_up(self):
+        """Once, uncounted: the first call of everything on a GPU loads kernels and makes room."""
+        tokens = prompt(self.model.config.vocab_size, 64)
+        self.sample(tokens, 1, max_new_tokens=4, pad_token_id=0)
+        mixed(self.full(tokens), self.full(tokens + tokens), 1.0, 1e-8)
+        models.synchronize(self.model)
+
+
+def mixed(p, q, gamma, epsilon):
+    """The token that guidance chooses."""
+    ratio = (q.exp() + epsilon).log() - (p.exp() + epsilon).log()
+    return int((p + gamma * ratio).argmax())
+
+
 class Session:
     """One session; counts what it does and where the time goes."""
 
     def __init__(self, model, tokenizer, solved, args):
-        self.model, self.tokenizer, self.args = model, tokenizer, args
+        self.tokenizer, self.args = tokenizer, args
+        self.engine = Engine(model)
+        self.clock = Clock(model, ["candidates", "execute", "plain", "conditional"])
         self.task, self.method = solved["task"], solved["method"]
         self.conditional_prompt = solved["conditional_prompt"]
         self.prompt = self.encode(solved["prompt"])
@@ -172,9 +298,7 @@ class Session:
         self.max_lines = min(args.max_lines, solved["max_lines"])
         self.max_tokens = solved["max_tokens"]
         self.tokens = []
-        self.plain_cache, self.plain_read = None, 0
-        self.counts = {"guided_tokens": 0, "sampled_tokens": 0, "signals": 0, "executions": 0, "read_tokens": 0}
-        self.seconds = {"candidates": 0.0, "execute": 0.0, "plain": 0.0, "conditional": 0.0}
+        self.counts = {"guided_tokens": 0, "signals": 0, "executions": 0}
         self.ends = {tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])}
 
     def encode(self, text):
@@ -183,31 +307,10 @@ class Session:
     def text(self, tokens=None):
         return self.start + self.tokenizer.decode(self.tokens if tokens is None else tokens)
 
-    def timed(self, part, work, *arguments):
-        start = time.perf_counter()
-        result = work(*arguments)
-        self.seconds[part] += time.perf_counter() - start
-        return result
-
-    def full(self, tokens):
-        """Log-probabilities after tokens that are read from the first to the last."""
-        self.counts["read_tokens"] += len(tokens)
-        logits = self.model(input_ids=torch.tensor([tokens]), use_cache=False, logits_to_keep=1).logits
-        return logits[0, -1].float().log_softmax(-1)
-
     def plain(self):
-        """Log-probabilities after prompt and program, from what the cache lacks."""
+        """Log-probabilities after prompt and program."""
         tokens = self.prompt + self.tokens
-        if self.args.full_prefills:
-            return self.full(tokens)
-        if self.plain_cache is None:
-            self.plain_cache = DynamicCache(config=self.model.config)
-        new = tokens[self.plain_read :]
-        self.counts["read_tokens"] += len(new)
-        ids = torch.tensor([new])
-        logits = self.model(input_ids=ids, past_key_values=self.plain_cache, logits_to_keep=1).logits
-        self.plain_read = len(tokens)
-        return logits[0, -1].float().log_softmax(-1)
+        return self.engine.full(tokens) if self.args.full_prefills else self.engine.grown(tokens)
 
     def candidates(self):
         """Texts that continue the program by `horizon` lines, each batch with a fresh prefill."""
@@ -220,29 +323,25 @@ class Session:
                 def done(row):
                     new = decode(row[len(prefix) - len(self_tokens) :].tolist())
                     return new.count("\n") - have >= horizon or "```" in new
-                return torch.tensor([done(row) for row in ids])
+                return torch.tensor([done(row) for row in ids], device=ids.device)
 
         self_tokens = self.tokens
         texts = []
         n = self.method["n"]
         for batch in [1] * n if self.args.one_by_one else [n]:
-            out = self.model.generate(
-                torch.tensor([prefix]),
-                attention_mask=torch.ones(1, len(prefix), dtype=torch.long),
-                do_sample=True,
+            rows = self.engine.sample(
+                prefix,
+                batch,
                 temperature=self.method["temperature"],
                 top_p=self.method["top_p"],
                 top_k=self.method["top_k"],
-                repetition_penalty=1.0,
-                num_return_sequences=batch,
                 max_new_tokens=64 * horizon + 64,
                 stopping_criteria=transformers.StoppingCriteriaList([Lines()]),
                 pad_token_id=self.tokenizer.eos_token_id,
             )
-            self.counts["read_tokens"] += len(prefix)
-            for row in out[:, len(prefix) :].tolist():
+            for row in rows:
                 end = next((i for i, t in enumerate(row) if t in self.ends), len(row))
-                self.counts["sampled_tokens"] += min(end + 1, len(row))
+                self.engine.counts["sampled_tokens"] += min(end + 1, len(row))
                 texts.append(self.text(self.tokens + row[:end]))
         return texts
 
@@ -266,6 +365,7 @@ class Session:
         return "\n".join(entries)[: self.method["signal_max_chars"]]
 
     def run(self):
+        models.synchronize(self.engine.model)
         started = time.perf_counter()
         head = re.compile(rf"^def\s+{re.escape(self.task['entry_point'])}\s*\(")
         gamma, epsilon = self.method["gamma"], self.method["epsilon"]
@@ -279,32 +379,84 @@ class Session:
             guided = guided or bool(head.match(text.split("\n")[-1]))
             if guided and text.count("\n") != lines:
                 lines = text.count("\n")
-                signal = self.timed("execute", self.signal, self.timed("candidates", self.candidates))
+                signal = self.clock.timed("execute", self.signal, self.clock.timed("candidates", self.candidates))
                 self.counts["signals"] += 1
                 conditional = self.encode(self.conditional_prompt.replace("SIGNAL", signal)) if signal else None
-            p = self.timed("plain", self.plain)
+            p = self.clock.timed("plain", self.plain)
             if guided and conditional:
-                q = self.timed("conditional", self.full, conditional + self.tokens)
-                ratio = (q.exp() + epsilon).log() - (p.exp() + epsilon).log()
-                token = int((p + gamma * ratio).argmax())
+                q = self.clock.timed("conditional", self.engine.full, conditional + self.tokens)
+                token = mixed(p, q, gamma, epsilon)
                 self.counts["guided_tokens"] += 1
             else:
                 token = int(p.argmax())
             if token in self.ends:
                 break
             self.tokens.append(token)
+        models.synchronize(self.engine.model)
         return {
             "seconds": time.perf_counter() - started,
             "committed_tokens": len(self.tokens),
             **self.counts,
-            "parts": self.seconds,
+            **self.engine.counts,
+            "parts": self.clock.seconds(),
             "program": self.text().split("```")[0],
         }
 
 
+NUMBERS = {
+    "prompt_tokens": (700, "tokens of the plain prompt"),
+    "signal_tokens": (600, "tokens of a signal"),
+    "tail_tokens": (8, "tokens of the prompt that follow the signal"),
+    "lines": (12, "guided lines"),
+    "line_tokens": (12, "tokens of each line"),
+    "candidates": (3, "candidates of each line"),
+    "horizon": (3, "lines of each candidate"),
+    "gamma": (1.0, "strength of guidance"),
+    "temperature": (0.75, "of the candidates"),
+    "top_p": (0.95, "of the candidates"),
+    "top_k": (0, "of the candidates; 0 keeps all"),
+}
+
+
+def synthetic_session(model, numbers):
+    """The work of a session that consists of numbers, as the head of this file says."""
+    engine, clock = Engine(model), Clock(model, ["candidates", "plain", "conditional"])
+    vocabulary, n = model.config.vocab_size, argparse.Namespace(**numbers)
+    plain, committed = prompt(vocabulary, n.prompt_tokens), []
+    head, tail = plain[: n.prompt_tokens - n.tail_tokens], plain[n.prompt_tokens - n.tail_tokens :]
+
+    def candidates():
+        new = n.horizon * n.line_tokens
+        ways = {"temperature": n.temperature, "top_p": n.top_p, "top_k": n.top_k}
+        for _ in range(n.candidates):
+            rows = engine.sample(
+                plain + committed, 1, min_new_tokens=new, max_new_tokens=new, pad_token_id=0, **ways
+            )
+            engine.counts["sampled_tokens"] += len(rows[0])
+
+    models.synchronize(model)
+    started = time.perf_counter()
+    for line in range(n.lines):
+        clock.timed("candidates", candidates)
+        signal = prompt(vocabulary, n.signal_tokens, start=n.prompt_tokens + line * n.signal_tokens)
+        for _ in range(n.line_tokens):
+            p = clock.timed("plain", engine.full, plain + committed)
+            q = clock.timed("conditional", engine.full, head + signal + tail + committed)
+            committed.append(mixed(p, q, n.gamma, 1e-8))
+    models.synchronize(model)
+    return {
+        "seconds": time.perf_counter() - started,
+        "committed_tokens": len(committed),
+        "guided_tokens": len(committed),
+        "signals": n.lines,
+        **engine.counts,
+        "parts": clock.seconds(),
+    }
+
+
 def vigor_session(args):
     command = [args.vigor, "bench", "--json", "--only", "session", "--model", args.model, "--offline"]
-    command += ["--threads", str(args.threads), "--lines", str(args.max_lines), "--repeat", "1"]
+    command += ["--device", args.device, "--threads", str(args.threads), "--lines", str(args.max_lines), "--repeat", "1"]
     command += ["--allow-weaker-sandbox"] if args.allow_weaker_sandbox else []
     done = subprocess.run(command, stdout=subprocess.PIPE)
     if done.returncode:
@@ -315,50 +467,28 @@ def vigor_session(args):
     return document["task"], {**result, "program": document["task"]["written"]}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--vigor", default="target/release/vigor")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--max-lines", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--one-by-one", action="store_true", help="sample the candidates one after another")
-    parser.add_argument("--full-prefills", action="store_true", help="the plain stream keeps no cache either")
-    parser.add_argument("--allow-weaker-sandbox", action="store_true", help="passed on to vigor")
-    parser.add_argument("--out", help="file for the JSON, which is printed too")
-    args = parser.parse_args()
+def medians(results):
+    seconds = statistics.median(r["seconds"] for r in results)
+    a_token = statistics.median(r["seconds"] / max(1, r["committed_tokens"]) for r in results)
+    return {"seconds": seconds, "seconds_a_token": a_token, "committed_tokens": results[-1]["committed_tokens"]}
 
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(args.threads)
-    folder, name = os.path.split(os.path.abspath(args.model))
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=getattr(torch, args.dtype)).eval()
+
+def compare(model, args):
+    """Sessions of vigor and of the reference in turns; what is to be told of them."""
+    tokenizer = models.tokenizer(args.model)
     ours, theirs = [], []
-    with torch.inference_mode():
-        for number in range(1, args.rounds + 1):
-            print(f"round {number} of {args.rounds}: vigor", file=sys.stderr)
-            solved, result = vigor_session(args)
-            ours.append(result)
-            print(f"round {number} of {args.rounds}: reference", file=sys.stderr)
-            torch.manual_seed(args.seed)
-            theirs.append(Session(model, tokenizer, solved, args).run())
-
-    def medians(results):
-        seconds = statistics.median(r["seconds"] for r in results)
-        a_token = statistics.median(r["seconds"] / max(1, r["committed_tokens"]) for r in results)
-        return {"seconds": seconds, "seconds_a_token": a_token, "committed_tokens": results[-1]["committed_tokens"]}
-
+    for number in range(1, args.rounds + 1):
+        print(f"round {number} of {args.rounds}: vigor", file=sys.stderr)
+        solved, result = vigor_session(args)
+        ours.append(result)
+        print(f"round {number} of {args.rounds}: reference", file=sys.stderr)
+        torch.manual_seed(args.seed)
+        theirs.append(Session(model, tokenizer, solved, args).run())
     vigor, reference = medians(ours), medians(theirs)
-    document = {
-        "model": name,
-        "threads": args.threads,
-        "dtype": args.dtype,
+    return {
         "max_lines": args.max_lines,
         "one_by_one": args.one_by_one,
         "full_prefills": args.full_prefills,
-        "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
         "prompt_tokens": solved["prompt_tokens"],
         "vigor": vigor,
         "reference": reference,
@@ -368,20 +498,54 @@ def main():
         },
         "sessions": {"vigor": ours, "reference": theirs},
     }
-    text = json.dumps(document, indent=2)
+
+
+def synthetic(model, args):
+    """Synthetic sessions; what is to be told of them."""
+    numbers = {name: getattr(args, name) for name in NUMBERS}
+    if not 0 <= numbers["tail_tokens"] < numbers["prompt_tokens"]:
+        raise SystemExit("--tail-tokens: part of the prompt, so fewer than --prompt-tokens")
+    results = []
+    for number in range(1, args.rounds + 1):
+        print(f"round {number} of {args.rounds}: synthetic session", file=sys.stderr)
+        torch.manual_seed(args.seed)
+        results.append(synthetic_session(model, numbers))
+    return {"synthetic": numbers, "reference": medians(results), "sessions": {"reference": results}}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    models.add_options(parser)
+    parser.add_argument("--vigor", default="target/release/vigor")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--max-lines", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--one-by-one", action="store_true", help="sample the candidates one after another")
+    parser.add_argument("--full-prefills", action="store_true", help="the plain stream keeps no cache either")
+    parser.add_argument("--allow-weaker-sandbox", action="store_true", help="passed on to vigor")
+    parser.add_argument("--synthetic", action="store_true", help="a session of numbers, without vigor")
+    for name, (default, text) in NUMBERS.items():
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=type(default), default=default, help=f"{text}; only with --synthetic")
+    parser.add_argument("--out", help="file for the JSON, which is printed too")
+    args = parser.parse_args()
+    models.resolve(args)
+    if models.is_random(args.model) and not args.synthetic:
+        raise SystemExit(f"{args.model}: random weights write no program; add --synthetic")
+
+    torch.set_num_threads(args.threads)
+    model = models.load(args)
+    with torch.inference_mode():
+        if args.device == "cuda" or args.synthetic:
+            Engine(model).warm_up()
+        told = synthetic(model, args) if args.synthetic else compare(model, args)
+    text = json.dumps({**models.about(model, args), **told}, indent=2)
     print(text)
     if args.out:
         with open(args.out, "w", encoding="utf-8") as file:
             file.write(text + "\n")
 
-
-# A script beside this one may be named as a package: this directory must not be searched for any.
-HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path = [path for path in sys.path if os.path.realpath(path or ".") != HERE]
-
-import torch
-import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""vigor, llama.cpp and transformers in turns, with the same weights and threads.
+"""vigor, llama.cpp and transformers in turns on the CPU, with the same weights and threads.
 
     python speed.py MODEL.gguf [--vigor target/release/vigor] [--llama-python PYTHON] [--transformers-python PYTHON]
                     [--threads 2] [--rounds 5] [--prefix 1000] [--sequences 8,16] [--out FILE.json]
@@ -40,6 +40,7 @@ def lines_of(command, environment=None):
 def vigor(args):
     out = lines_of(
         [args.vigor, "bench", "--json", "--only", "prefill,decode,shared", "--model", args.model, "--offline"]
+        + ["--device", "cpu"]
         + ["--threads", str(args.threads), "--prompt", str(args.prompt), "--prefix", str(args.prefix)]
         + ["--n", args.sequences, "--steps", str(args.steps), "--repeat", str(args.repeat)]
         + (["--allow-weaker-sandbox"] if args.allow_weaker_sandbox else [])
@@ -66,7 +67,6 @@ def peer_rows(text):
 
 
 def llama_cpp(args, flash):
-    # The script's own folder has a file named as the package; it takes care of that itself.
     base = [args.llama_python, os.path.join(HERE, "speed_llama_cpp.py"), args.model, "--flash", flash]
     base += ["--threads", str(args.threads), "--decode", str(args.steps), "--repeat", str(args.repeat)]
     one = ["--prefill", str(args.prompt), "--prefix", str(DECODE_PREFIX), "--sequences", "1"]

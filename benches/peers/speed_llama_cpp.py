@@ -20,19 +20,15 @@ Several sequences share a prefix of `--prefix` tokens (`llama_memory_seq_cp`, un
 model in one batch a step, each continued greedily.
 """
 
+import argparse
 import os
 import sys
-
-# A script beside this one is named as the package: this directory must not be searched for it.
-HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path = [path for path in sys.path if os.path.realpath(path or ".") != HERE]
-
-import argparse
-import json
-import statistics
 import time
 
 import llama_cpp as ll
+
+import measuring
+from measuring import prompt
 
 
 @ll.llama_log_callback
@@ -99,11 +95,6 @@ class Engine:
         return self.sample(len(part) - 1)
 
 
-def prompt(vocabulary, length):
-    """Ordinary token ids, the same at every run; what they say does not change the work."""
-    return [1000 + (n * 7919) % min(vocabulary - 2000, 20000) for n in range(length)]
-
-
 def measure_prefill(engine, length):
     tokens = prompt(engine.vocabulary, length)
     start = time.perf_counter()
@@ -128,12 +119,10 @@ def measure_decode(engine, prefix, sequences, steps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--prefill", type=int, default=512, help="tokens of the prefill measurement; 0 leaves it out")
+    measuring.add_options(parser)
     parser.add_argument("--decode", type=int, default=64, help="steps of a decode measurement; 0 leaves it out")
     parser.add_argument("--prefix", type=int, default=0, help="tokens that the sequences share (at least 8)")
     parser.add_argument("--sequences", default="1", help="how many decode together, several separated by commas")
-    parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--flash", choices=FLASH, default="auto", help="flash attention")
     args = parser.parse_args()
 
@@ -147,20 +136,13 @@ def main():
     for n in counts if args.decode else []:
         about = {"what": "decode", "sequences": n, "prefix": max(args.prefix, 8), "steps": args.decode}
         jobs.append((about, lambda n=n: measure_decode(engine, args.prefix, n, args.decode)))
-    for about, job in jobs:
-        speeds = [job() for _ in range(args.repeat)]
-        line = {
-            "engine": f"llama-cpp-python {ll.__version__}",
-            "model": os.path.basename(args.model),
-            "threads": args.threads,
-            "flash": args.flash,
-            **about,
-            "median_tokens_per_second": round(statistics.median(speeds), 2),
-            "best_tokens_per_second": round(max(speeds), 2),
-            "repeat": args.repeat,
-            "load_average": round(os.getloadavg()[0], 2),
-        }
-        print(json.dumps(line), flush=True)
+    setting = {
+        "engine": f"llama-cpp-python {ll.__version__}",
+        "model": os.path.basename(args.model),
+        "threads": args.threads,
+        "flash": args.flash,
+    }
+    measuring.report(jobs, args.repeat, setting)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ pub fn run(
         date: document::now(),
         model: bench.model.clone(),
         weight_bytes: bench.weight_bytes,
-        kv_bytes_per_token: bench.config.kv_bytes_per_token(),
+        kv_bytes_per_token: bench.kv_bytes_per_token,
         repeat: plan.repeat,
         peak_memory_bytes: peaks.into_iter().fold(loading, u64::max),
         notes: notes(&cases, &rows),

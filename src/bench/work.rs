@@ -77,13 +77,13 @@ struct Costs {
 }
 
 impl Costs {
-    fn new(config: &ModelConfig, weight_bytes: usize) -> Self {
+    fn new(config: &ModelConfig, weight_bytes: usize, kv_bytes_per_token: usize) -> Self {
         let (q, kv) =
             (config.shape.heads * config.shape.head_dim, config.shape.kv_heads * config.shape.head_dim);
         let block = config.hidden * (2 * q + 2 * kv) + 3 * config.hidden * config.feed_forward;
         Self {
             weight_bytes: weight_bytes as f64,
-            kv_bytes: config.kv_bytes_per_token() as f64,
+            kv_bytes: kv_bytes_per_token as f64,
             blocks: 2.0 * (config.layers * block) as f64,
             logits: 2.0 * (config.vocab * config.hidden) as f64,
             position: 4.0 * (config.layers * q) as f64,
@@ -168,7 +168,7 @@ impl<'a> Lab<'a> {
         let trunk = client.sequence(&piece(&text, 0, longest.max().unwrap_or(1)))?;
         let lab = Self {
             bench,
-            costs: Costs::new(&bench.config, bench.weight_bytes),
+            costs: Costs::new(&bench.config, bench.weight_bytes, bench.kv_bytes_per_token),
             text,
             trunk,
             sessions: Vec::new(),

@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use vigor::model::device::{Placement, Wanted};
+use vigor::model::random;
 use vigor::run::{Workbench, WorkbenchOptions};
 use vigor::sandbox::{Limits, Policy, PoolConfig};
 use vigor::session::method::PromptTemplates;
-use vigor::source::{FetchOptions, Kind, Resolved, resolve};
+use vigor::source::{FetchOptions, Kind, Origin, Resolved, resolve};
 use vigor::task::{Task, load};
 
 use super::Interrupt;
-use super::exit::{BAD_INPUT, Failure};
+use super::exit::{BAD_INPUT, Failure, USAGE};
 use super::progress::Downloads;
+use super::say::tell;
 
 /// What computes, and with how much.
 #[derive(Args, Clone)]
@@ -19,9 +22,19 @@ pub struct Machine {
     /// Threads for the model [default: all processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Memory for keys and values in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 3072)]
-    pub kv_memory: usize,
+    /// What computes the model.
+    #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
+    pub device: Device,
+    /// Numbers of the GPUs to use, as `vigor doctor` shows them: each runs sessions of its own, or, where the model is too
+    /// large for one, a part of its layers [default: 0].
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub devices: Vec<usize>,
+    /// Share of a GPU's memory to take, weights included.
+    #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = share)]
+    pub gpu_memory: f64,
+    /// Memory for keys and values in MiB [default: 3072; on a GPU what its share leaves].
+    #[arg(long, value_name = "MIB")]
+    pub kv_memory: Option<usize>,
     /// Python interpreter that runs the programs, version 3.9 or later.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     pub python: PathBuf,
@@ -33,10 +46,47 @@ pub struct Machine {
     pub offline: bool,
 }
 
+/// What computes a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Device {
+    /// A GPU where there is one, else the processor.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.trim().parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("a number above 0 and up to 1 is needed".into()),
+    }
+}
+
 impl Machine {
     pub fn threads(&self) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
         self.threads.filter(|&n| n > 0).unwrap_or_else(all)
+    }
+
+    /// Where the model is to run.
+    pub fn placement(&self) -> Result<Placement, Failure> {
+        let device = match self.device {
+            Device::Auto => Wanted::Auto,
+            Device::Cpu if !self.devices.is_empty() => {
+                return Err(Failure::message(USAGE, "--devices names GPUs; leave it out, or --device cpu"));
+            }
+            Device::Cpu => Wanted::Cpu,
+            Device::Cuda => Wanted::Cuda,
+        };
+        Ok(Placement {
+            device,
+            gpus: self.devices.clone(),
+            gpu_memory: self.gpu_memory,
+            kv_bytes: self.kv_memory.map(|mib| mib.max(1) << 20),
+        })
     }
 
     /// Programs that run at once: one a processor.
@@ -50,6 +100,18 @@ impl Machine {
 
     /// Finds a model or dataset, fetching it where that is needed and allowed.
     pub fn find(&self, name: &str, kind: Kind) -> Result<Resolved, Failure> {
+        if kind == Kind::Model && name.starts_with(random::PREFIX) {
+            tell!("note: random weights: this tells how fast a model is, and nothing else");
+            return Ok(Resolved {
+                name: name.to_owned(),
+                kind,
+                path: name.into(),
+                files: Vec::new(),
+                manifest: None,
+                sha256: "random".to_owned(),
+                origin: Origin::Path,
+            });
+        }
         let downloads = Downloads::new();
         let report = |progress: vigor::source::Progress<'_>| downloads.show(progress);
         let options = FetchOptions { offline: self.offline, progress: &report };
@@ -70,7 +132,7 @@ impl Machine {
         Ok(Workbench::open(&WorkbenchOptions {
             model,
             threads: self.threads(),
-            kv_bytes: self.kv_memory.max(1) << 20,
+            placement: &self.placement()?,
             prompts,
             limits,
             policy,

@@ -21,7 +21,22 @@ pub fn doctor(args: &Doctor) -> Result<(), Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     say!("vigor    {}", env!("CARGO_PKG_VERSION"));
     say!("device   cpu ({} threads, {})", threads, Isa::detect().name());
-    say!("gpu      not supported by this build");
+    let gpus = match vigor::model::device::gpus() {
+        Ok(gpus) => gpus,
+        Err(error) => {
+            say!("gpu      {error}");
+            Vec::new()
+        }
+    };
+    for gpu in &gpus {
+        let (major, minor) = (gpu.capability / 10, gpu.capability % 10);
+        let memory = gpu.memory_bytes as f64 / f64::from(1 << 30);
+        say!("gpu {:<4} {} (compute capability {major}.{minor}, {memory:.0} GiB)", gpu.ordinal, gpu.name);
+    }
+    if gpus.is_empty() {
+        let why = if cfg!(feature = "cuda") { "none found" } else { "not supported by this build" };
+        say!("gpu      {why}");
+    }
 
     let places = Places::from_env()?;
     say!("cache    {}", places.cache.display());

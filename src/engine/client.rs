@@ -166,6 +166,11 @@ impl Sequence {
         self.len == 0
     }
 
+    /// The client of its engine.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// A new sequence with the first `len` tokens of this one; shares its pages, costs O(1).
     pub fn fork(&self, len: usize) -> Sequence {
         let (id, len) = (self.client.new_id(), len.min(self.len));

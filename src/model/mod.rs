@@ -14,6 +14,7 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod decoder;
+pub mod device;
 pub mod gguf;
 pub mod quant;
 pub mod random;
@@ -124,6 +125,8 @@ pub enum ModelFiles {
     Gguf(Box<gguf::Gguf>),
     /// A folder in Hugging Face's layout.
     Safetensors(Box<safetensors::SafetensorsDir>, ModelConfig),
+    /// Weights that nobody trained, to measure speed.
+    Random(Box<random::RandomWeights>, ModelConfig),
 }
 
 impl ModelFiles {
@@ -137,11 +140,18 @@ impl ModelFiles {
         }
     }
 
+    /// Random weights in the shape of a real model, by one of the names of [`random::SHAPES`].
+    pub fn random(shape: &str) -> Result<Self, ModelError> {
+        let config = random::shape(shape)?;
+        Ok(Self::Random(Box::new(random::RandomWeights::new(&config, 1)), config))
+    }
+
     /// The element types, most used first: `Q5_0×133 …`.
     pub fn quantization(&self) -> String {
         let dtypes = match self {
             Self::Gguf(g) => g.dtypes(),
             Self::Safetensors(s, _) => s.dtypes(),
+            Self::Random(..) => return "random BF16".into(),
         };
         dtypes.iter().map(|(name, n)| format!("{name}×{n}")).collect::<Vec<_>>().join(" ")
     }
@@ -154,6 +164,7 @@ impl ModelFiles {
                 Decoder::load(gguf, config, kv_bytes)
             }
             Self::Safetensors(dir, config) => Decoder::load(dir, config, kv_bytes),
+            Self::Random(weights, config) => Decoder::load(weights, config, kv_bytes),
         }
     }
 }

@@ -11,6 +11,84 @@ use super::config::{Architecture, ModelConfig};
 use super::cpu::packed::MatrixView;
 use super::weights::{Part, Role, WeightSource};
 
+/// What the name of a model begins with to mean random weights in the shape that follows.
+pub const PREFIX: &str = "random:";
+
+/// The shapes that have a name, as their `config.json` says them; the last is no real one's.
+pub const SHAPES: [(&str, &str); 5] = [
+    (
+        "deepseek-coder-1.3b",
+        r#"{"model_type":"llama","hidden_size":2048,"num_hidden_layers":24,"num_attention_heads":16,
+        "num_key_value_heads":16,"intermediate_size":5504,"vocab_size":32256,"max_position_embeddings":16384,
+        "rms_norm_eps":1e-6,"rope_theta":100000,"rope_scaling":{"type":"linear","factor":4.0}}"#,
+    ),
+    (
+        "deepseek-coder-6.7b",
+        r#"{"model_type":"llama","hidden_size":4096,"num_hidden_layers":32,"num_attention_heads":32,
+        "num_key_value_heads":32,"intermediate_size":11008,"vocab_size":32256,"max_position_embeddings":16384,
+        "rms_norm_eps":1e-6,"rope_theta":100000,"rope_scaling":{"type":"linear","factor":4.0}}"#,
+    ),
+    (
+        "qwen2.5-coder-0.5b",
+        r#"{"model_type":"qwen2","hidden_size":896,"num_hidden_layers":24,"num_attention_heads":14,
+        "num_key_value_heads":2,"intermediate_size":4864,"vocab_size":151936,"max_position_embeddings":32768,
+        "rms_norm_eps":1e-6,"rope_theta":1000000,"tie_word_embeddings":true}"#,
+    ),
+    (
+        "qwen2.5-coder-7b",
+        r#"{"model_type":"qwen2","hidden_size":3584,"num_hidden_layers":28,"num_attention_heads":28,
+        "num_key_value_heads":4,"intermediate_size":18944,"vocab_size":152064,"max_position_embeddings":32768,
+        "rms_norm_eps":1e-6,"rope_theta":1000000}"#,
+    ),
+    (
+        "tiny",
+        r#"{"model_type":"qwen2","hidden_size":64,"num_hidden_layers":2,"num_attention_heads":4,
+        "num_key_value_heads":2,"intermediate_size":128,"vocab_size":256,"max_position_embeddings":4096,
+        "rms_norm_eps":1e-6,"rope_theta":10000,"tie_word_embeddings":true}"#,
+    ),
+];
+
+/// The hyperparameters of a shape.
+pub fn shape(name: &str) -> Result<ModelConfig, ModelError> {
+    match SHAPES.iter().find(|(known, _)| *known == name) {
+        Some((_, json)) => ModelConfig::from_hf_json(json),
+        None => {
+            let names: Vec<&str> = SHAPES.iter().map(|(name, _)| *name).collect();
+            let names = names.join(", ");
+            Err(ModelError::Config(format!(
+                "there is no shape {name:?} for random weights; there are {names}"
+            )))
+        }
+    }
+}
+
+/// A `tokenizer.json` whose tokens are the bytes: random weights have no use for more.
+pub fn byte_tokenizer() -> String {
+    // Bytes that are printable stand for themselves, the others for characters from 256 on (GPT-2's table).
+    let printable = |b: u32| (33..=126).contains(&b) || (161..=172).contains(&b) || (174..=255).contains(&b);
+    let mut other = 256;
+    let mut vocabulary = serde_json::Map::new();
+    for byte in 0..256 {
+        let code = if printable(byte) {
+            byte
+        } else {
+            other += 1;
+            other - 1
+        };
+        let character = char::from_u32(code).expect("below 512");
+        vocabulary.insert(character.to_string(), byte.into());
+    }
+    let level = serde_json::json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false });
+    serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": level,
+        "decoder": level,
+        "model": { "type": "BPE", "vocab": vocabulary, "merges": [] },
+    })
+    .to_string()
+}
+
 /// A tensor: rows, columns, and where it begins.
 struct Tensor {
     rows: usize,
@@ -27,6 +105,8 @@ pub struct RandomWeights {
     ones: Vec<u8>,
 }
 
+/// Different numbers: a prime, so that rows of a tensor do not repeat.
+const NUMBERS: usize = 4_194_301;
 /// Numbers of the pool that tensors may begin at.
 const BEGINNINGS: usize = 1 << 16;
 
@@ -83,7 +163,9 @@ impl RandomWeights {
         // So large that a product keeps the size of its input.
         let most = (3.0 / hidden as f32).sqrt();
         let uniform = || (next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
-        let pool = bytes_of(std::iter::repeat_with(uniform).take(longest + BEGINNINGS).map(|u| u * most));
+        let numbers = bytes_of(std::iter::repeat_with(uniform).take(NUMBERS).map(|u| u * most));
+        let mut pool = numbers.repeat((longest + BEGINNINGS).div_ceil(NUMBERS));
+        pool.truncate(2 * (longest + BEGINNINGS));
         Self { tensors, pool, ones: bytes_of(std::iter::repeat_n(1.0, hidden)) }
     }
 }

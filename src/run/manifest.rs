@@ -60,6 +60,14 @@ pub struct ModelInfo {
     pub architecture: String,
     /// Quantization of its weights, for example `Q4_K_M`.
     pub quantization: String,
+    /// What it is computed with, as far as results depend on it: `cpu`, or the kind of GPU (`cuda sm_90`).
+    #[serde(default = "arithmetic_of_cpu")]
+    pub arithmetic: String,
+}
+
+/// That of every processor, and of runs from before there was another.
+pub(super) fn arithmetic_of_cpu() -> String {
+    "cpu".to_owned()
 }
 
 /// The dataset of a run.
@@ -153,7 +161,7 @@ impl RunManifest {
                 "configuration": m.configuration,
                 "seed": m.seed,
                 // The file's name may change; its content may not.
-                "model": { "sha256": m.model.sha256 },
+                "model": { "sha256": m.model.sha256, "arithmetic": m.model.arithmetic },
                 "dataset": { "name": m.dataset.name, "sha256": m.dataset.sha256 },
                 "cells": m.cells,
                 "task_ids": m.task_ids,

@@ -8,12 +8,13 @@ use thiserror::Error;
 
 use super::execute::{Progress, SessionJob, SessionOutcome, SolveError, Solver, StepProgress};
 use super::files::{ResultRow, TimingRow};
-use super::manifest::{ModelInfo, Part};
+use super::manifest::{ModelInfo, Part, arithmetic_of_cpu};
 use crate::engine::{Client, Engine, EngineOptions};
 use crate::model::cpu::Isa;
+use crate::model::device::{GpuInfo, Placement};
 use crate::model::template::ChatTemplate;
 use crate::model::tokenizer::{Tokenizer, TokenizerError};
-use crate::model::{ModelConfig, ModelError, ModelFiles};
+use crate::model::{ModelConfig, ModelError, ModelFiles, random};
 use crate::sandbox::{Limits, Policy, Pool, PoolConfig, SandboxError};
 use crate::session::coder::EngineCoder;
 use crate::session::language::Python;
@@ -31,8 +32,8 @@ pub struct WorkbenchOptions<'a> {
     pub model: &'a Resolved,
     /// Threads for the model.
     pub threads: usize,
-    /// Bytes for keys and values.
-    pub kv_bytes: usize,
+    /// Where the model runs, and with how much memory.
+    pub placement: &'a Placement,
     /// Templates that replace our own.
     pub prompts: &'a PromptTemplates,
     /// Limits of every execution.
@@ -76,11 +77,15 @@ pub struct Workbench {
     pub config: ModelConfig,
     /// Bytes that a forward pass reads of its weights.
     pub weight_bytes: usize,
+    /// Bytes of keys and values a token.
+    pub kv_bytes_per_token: usize,
+    /// The GPUs that it is on; none: the processor computes it.
+    pub gpus: Vec<GpuInfo>,
     /// Its sandbox.
     pub pool: Arc<Pool>,
     threads: usize,
-    /// The engine ends when the workbench is dropped.
-    engine: Engine,
+    /// One for each copy of the model. They end when the workbench is dropped.
+    engines: Vec<Engine>,
 }
 
 /// The tokenizer of a model, from wherever its files keep it.
@@ -88,6 +93,7 @@ fn load_tokenizer(files: &ModelFiles, path: &Path) -> Result<Tokenizer, Tokenize
     match files {
         ModelFiles::Gguf(gguf) => Tokenizer::from_gguf_metadata(gguf.metadata()),
         ModelFiles::Safetensors(..) => Tokenizer::from_folder(path),
+        ModelFiles::Random(..) => Tokenizer::from_json(&random::byte_tokenizer(), "the bytes"),
     }
 }
 
@@ -105,7 +111,10 @@ impl Workbench {
             policy: options.policy,
         })?);
         let path = &options.model.path;
-        let files = ModelFiles::open(path)?;
+        let files = match options.model.name.strip_prefix(random::PREFIX) {
+            Some(shape) => ModelFiles::random(shape)?,
+            None => ModelFiles::open(path)?,
+        };
         let tokenizer = Arc::new(load_tokenizer(&files, path)?);
         let base = options.model.manifest.as_ref().is_some_and(|m| m.chat == Some(crate::source::Chat::None));
         let chat = match tokenizer.chat_template().filter(|_| !base) {
@@ -113,12 +122,12 @@ impl Workbench {
             None => None,
         };
         let quantization = files.quantization();
-        let decoder = files.load(options.kv_bytes)?;
-        if tokenizer.vocab_size() > decoder.config().vocab {
+        let placed = files.place(options.placement)?;
+        if tokenizer.vocab_size() > placed.config.vocab {
             return Err(ModelError::Config(format!(
                 "the tokenizer has {} tokens, the model {}: they do not belong together",
                 tokenizer.vocab_size(),
-                decoder.config().vocab
+                placed.config.vocab
             ))
             .into());
         }
@@ -126,21 +135,24 @@ impl Workbench {
             name: options.model.name.clone(),
             file: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
             sha256: options.model.sha256.clone(),
-            architecture: decoder.config().architecture.name().to_owned(),
+            architecture: placed.config.architecture.name().to_owned(),
             quantization,
+            arithmetic: placed
+                .gpus
+                .first()
+                .map_or_else(arithmetic_of_cpu, |gpu| format!("cuda sm_{}", gpu.capability)),
         };
-        let (config, weight_bytes) = (decoder.config().clone(), decoder.weight_bytes());
-        let engine = Engine::start(
-            Box::new(decoder),
-            EngineOptions {
-                threads: options.threads,
-                interrupt: options.interrupt.clone(),
-                ..EngineOptions::default()
-            },
-        );
+        // The engine's own threads have nothing to do where a GPU computes.
+        let threads = if placed.gpus.is_empty() { options.threads } else { 1 };
+        let start = |model| {
+            let interrupt = options.interrupt.clone();
+            Engine::start(model, EngineOptions { threads, interrupt, ..EngineOptions::default() })
+        };
+        let engines: Vec<Engine> = placed.models.into_iter().map(start).collect();
+        let clients = engines.iter().map(Engine::client).collect();
         let prompts = Prompts::new(tokenizer.clone(), chat, options.prompts);
         let supervisor = Supervisor {
-            coder: Box::new(EngineCoder::new(engine.client(), tokenizer.clone(), prompts.is_chat())),
+            coder: Box::new(EngineCoder::new(clients, tokenizer.clone(), prompts.is_chat())),
             language: Box::new(Python::default()),
             reviewer: Box::new(CPython::new(pool.clone())),
             evaluator: Box::new(evaluator::Sandboxed::new(pool.clone(), options.limits)),
@@ -148,12 +160,28 @@ impl Workbench {
             prompts,
             tokenizer,
         };
-        Ok(Self { supervisor, model, config, weight_bytes, pool, threads: options.threads, engine })
+        Ok(Self {
+            supervisor,
+            model,
+            config: placed.config,
+            weight_bytes: placed.weight_bytes,
+            kv_bytes_per_token: placed.kv_bytes_per_token,
+            gpus: placed.gpus,
+            pool,
+            threads: options.threads,
+            engines,
+        })
     }
 
-    /// Access to the engine.
+    /// Access to the first engine.
     pub fn client(&self) -> Client {
-        self.engine.client()
+        self.engines[0].client()
+    }
+
+    /// Name of what computes the model.
+    pub fn device(&self) -> String {
+        let names: Vec<&str> = self.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+        if names.is_empty() { "cpu".to_owned() } else { names.join(" + ") }
     }
 
     /// What computes on this machine, for the manifest.
@@ -162,7 +190,7 @@ impl Workbench {
             finished_before,
             vigor: env!("CARGO_PKG_VERSION").to_owned(),
             binary_sha256: super::manifest::binary_sha256().unwrap_or_default(),
-            device: "cpu".to_owned(),
+            device: self.device(),
             threads: self.threads,
             simd: Isa::detect().name().to_owned(),
             concurrency,

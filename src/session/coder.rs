@@ -1,6 +1,7 @@
 //! The coder role: proposes continuations of a prefix, with the model.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::SessionError;
 use super::lines::{self, Line, LineStop};
@@ -81,17 +82,19 @@ pub trait Coder: Send + Sync {
     ) -> Result<(Proposal, Sequence, Usage), SessionError>;
 }
 
-/// The coder over our engine.
+/// The coder over our engines; a session stays with one of them.
 pub struct EngineCoder {
-    client: Client,
+    clients: Vec<Client>,
+    /// Sequences so far.
+    begun: AtomicUsize,
     tokenizer: Arc<Tokenizer>,
     fenced: bool,
 }
 
 impl EngineCoder {
     /// `fenced` says that programs stand in a code fence, whose end ends them.
-    pub fn new(client: Client, tokenizer: Arc<Tokenizer>, fenced: bool) -> Self {
-        Self { client, tokenizer, fenced }
+    pub fn new(clients: Vec<Client>, tokenizer: Arc<Tokenizer>, fenced: bool) -> Self {
+        Self { clients, begun: AtomicUsize::new(0), tokenizer, fenced }
     }
 
     fn stop(&self, ask: &Ask<'_>) -> Box<LineStop> {
@@ -110,7 +113,9 @@ impl EngineCoder {
 
 impl Coder for EngineCoder {
     fn begin(&self, prompt: &[u32]) -> Result<Sequence, SessionError> {
-        Ok(self.client.sequence(prompt)?)
+        // In turns; which engine it is changes no result. What is forked from the sequence stays there.
+        let turn = self.begun.fetch_add(1, Ordering::Relaxed) % self.clients.len();
+        Ok(self.clients[turn].sequence(prompt)?)
     }
 
     fn propose(&self, trunk: &Sequence, ask: &Ask<'_>) -> Result<(Vec<Proposal>, Usage), SessionError> {
@@ -123,7 +128,7 @@ impl Coder for EngineCoder {
             max_tokens: ask.max_tokens,
             alternatives: ask.alternatives,
         };
-        let (generated, usage) = self.client.generate(trunk, request)?;
+        let (generated, usage) = trunk.client().generate(trunk, request)?;
         Ok((generated.into_iter().map(|g| self.proposal(ask, g)).collect(), usage))
     }
 
@@ -144,7 +149,7 @@ impl Coder for EngineCoder {
             alternatives: ask.alternatives,
             drafts,
         };
-        let (generated, conditional, usage) = self.client.guide(plain, conditional, request)?;
+        let (generated, conditional, usage) = plain.client().clone().guide(plain, conditional, request)?;
         Ok((self.proposal(ask, generated), conditional, usage))
     }
 }

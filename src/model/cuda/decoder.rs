@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
-use super::batch::{Batch, Row};
+use super::batch::{Batch, PAGE, Row};
 use super::driver::Gpu;
+use super::select::Selector;
 use super::stage::{MOST_ROWS, Stage};
 use super::weights::TILE;
 use crate::model::config::ModelConfig;
+use crate::model::sampling::{Logprobs, Selected, Selection};
 use crate::model::weights::WeightSource;
-use crate::model::{LogitRows, ModelError, Span};
+use crate::model::{LanguageModel, LogitRows, ModelError, Span};
 
 /// How much of its GPUs a model may take.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,8 +108,8 @@ impl CudaDecoder {
         Ok(())
     }
 
-    /// Computes the spans, and returns the number of a row for every wanted one, in which its logits are.
-    fn compute(&mut self, spans: &[Span<'_>]) -> Result<Vec<u32>, ModelError> {
+    /// Computes the spans, and returns a row for every wanted one.
+    fn compute(&mut self, spans: &[Span<'_>]) -> Result<Vec<Logprobs>, ModelError> {
         self.copy_now()?;
         let (mut rows, mut taken) = (Vec::new(), Vec::new());
         for (number, span) in spans.iter().enumerate() {
@@ -117,8 +119,8 @@ impl CudaDecoder {
                     LogitRows::Last => i + 1 == span.tokens.len(),
                     LogitRows::All => true,
                 };
-                let logits = if wanted { Some(self.rows().take()?) } else { None };
-                taken.extend(logits);
+                let logits = if wanted { Some(self.selector().rows.take()?) } else { None };
+                taken.extend(logits.map(|row| self.selector().rows.handle(row)));
                 rows.push(Row { span: number, token, position: span.start + i, logits });
             }
         }
@@ -137,9 +139,38 @@ impl CudaDecoder {
         Ok(taken)
     }
 
-    /// The rows of logits.
-    fn rows(&mut self) -> &mut super::rows::Rows {
-        self.stages.last_mut().and_then(Stage::rows).expect("the last stage has the output")
+    fn selector(&mut self) -> &mut Selector {
+        self.stages.last_mut().and_then(Stage::selector).expect("the last stage has the output")
+    }
+}
+
+impl LanguageModel for CudaDecoder {
+    fn vocab(&self) -> usize {
+        self.config.vocab
+    }
+
+    fn context(&self) -> usize {
+        self.config.context
+    }
+
+    fn page_len(&self) -> usize {
+        PAGE
+    }
+
+    fn pages(&self) -> usize {
+        self.pages
+    }
+
+    fn copy_page(&mut self, from: u32, to: u32) -> Result<(), ModelError> {
+        self.copy_later(from, to)
+    }
+
+    fn forward(&mut self, spans: &[Span<'_>]) -> Result<Vec<Logprobs>, ModelError> {
+        self.compute(spans)
+    }
+
+    fn select(&mut self, chains: &[Vec<Selection>]) -> Result<Vec<Vec<Selected>>, ModelError> {
+        self.selector().select(chains)
     }
 }
 
@@ -149,7 +180,6 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::model::LanguageModel;
     use crate::model::config::{Architecture, RopeScaling};
     use crate::model::cpu::attention::HeadShape;
     use crate::model::cpu::ops::RopePairs;
@@ -179,15 +209,17 @@ mod tests {
     }
 
     impl CudaDecoder {
-        fn logits(&mut self, spans: &[Span<'_>]) -> Vec<f32> {
-            let rows = self.compute(spans).expect("a pass");
-            let vocab = self.config.vocab;
-            let mut all = vec![0.0; rows.len() * vocab];
-            for (row, out) in rows.iter().zip(all.chunks_mut(vocab)) {
-                self.rows().read(*row, out).expect("a row");
-                self.rows().give_back(*row);
-            }
-            all
+        fn logprobs(&mut self, spans: &[Span<'_>]) -> Vec<f32> {
+            let rows = self.forward(spans).expect("a pass");
+            let read =
+                |row: &Logprobs| self.selector().rows.read(row.device().expect("a row")).expect("read");
+            rows.iter().flat_map(read).collect()
+        }
+    }
+
+    fn cpu_logprobs(cpu: &mut crate::model::Decoder, spans: &[Span<'_>], out: &mut Vec<f32>) {
+        for row in cpu.forward(spans).expect("a pass") {
+            out.extend_from_slice(row.host().expect("a row"));
         }
     }
 
@@ -217,9 +249,9 @@ mod tests {
                     logits: LogitRows::All,
                 };
                 let mut theirs = Vec::new();
-                cpu.forward(&[spans(0, 150)], &mut theirs);
-                let mut ours = gpu.logits(&[spans(0, 110)]);
-                ours.extend(gpu.logits(&[spans(110, 150)]));
+                cpu_logprobs(&mut cpu, &[spans(0, 150)], &mut theirs);
+                let mut ours = gpu.logprobs(&[spans(0, 110)]);
+                ours.extend(gpu.logprobs(&[spans(110, 150)]));
                 assert_eq!(ours.len(), theirs.len());
                 let scale = theirs.iter().fold(0f32, |a, b| a.max(b.abs()));
                 let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
@@ -244,8 +276,8 @@ mod tests {
             logits,
         };
         // The whole prompt at once, then token by token in other pages.
-        let whole = gpu.logits(&[span(0, 140, LogitRows::Last)]);
-        let alone = gpu.logits(&[span(140, 141, LogitRows::Last)]);
+        let whole = gpu.logprobs(&[span(0, 140, LogitRows::Last)]);
+        let alone = gpu.logprobs(&[span(140, 141, LogitRows::Last)]);
         for (i, token) in tokens.iter().enumerate() {
             let span = Span {
                 tokens: std::slice::from_ref(token),
@@ -253,7 +285,7 @@ mod tests {
                 pages: &[9, 8, 7, 6, 5],
                 logits: LogitRows::Last,
             };
-            let logits = gpu.logits(&[span]);
+            let logits = gpu.logprobs(&[span]);
             assert!(i != 139 || logits == whole, "the prompt's end differs when it is read token by token");
             assert!(
                 i != 140 || logits == alone,
@@ -277,7 +309,7 @@ mod tests {
             if company % 2 == 0 {
                 spans.insert(0, prompt);
             }
-            let logits = gpu.logits(&spans);
+            let logits = gpu.logprobs(&spans);
             let ours = &logits[company as usize / 2 * 301..][..301];
             assert!(ours == alone, "a branch differs beside {company} others");
         }
@@ -366,22 +398,52 @@ mod tests {
             let tokens = tokens(90, 2);
             let span = |tokens, start, logits| Span { tokens, start, pages: &[2, 1, 0], logits };
             let mut theirs = Vec::new();
-            cpu.forward(&[span(&tokens, 0, LogitRows::All)], &mut theirs);
+            cpu_logprobs(&mut cpu, &[span(&tokens, 0, LogitRows::All)], &mut theirs);
             // A row for each kernel: 8, 16, 32, 64 and many.
             let mut ours = Vec::new();
             let mut at = 0;
             for count in [7, 12, 71] {
-                ours.extend(gpu.logits(&[span(&tokens[at..at + count], at, LogitRows::All)]));
+                ours.extend(gpu.logprobs(&[span(&tokens[at..at + count], at, LogitRows::All)]));
                 at += count;
             }
-            let again = gpu
-                .logits(&[span(&tokens[..30], 0, LogitRows::All), span(&tokens[30..90], 30, LogitRows::All)]);
-            let some = gpu.logits(&[span(&tokens[..30], 0, LogitRows::All)]);
+            let again = gpu.logprobs(&[
+                span(&tokens[..30], 0, LogitRows::All),
+                span(&tokens[30..90], 30, LogitRows::All),
+            ]);
+            let some = gpu.logprobs(&[span(&tokens[..30], 0, LogitRows::All)]);
             assert!(ours == again && ours[..some.len()] == some, "{dtype:?}: rows depend on their company");
             let scale = theirs.iter().fold(0f32, |a, b| a.max(b.abs()));
             let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
             println!("{dtype:?}: worst {worst} of {scale}");
             assert!(worst <= 0.03 * scale, "{dtype:?}: {worst} of {scale}");
         }
+    }
+
+    #[test]
+    fn two_gpus_with_half_the_blocks_each_compute_the_same() {
+        let config = config(Architecture::Llama, 6, 2, 16);
+        let weights = RandomWeights::new(&config, 8);
+        let gpus = testing::gpus(2);
+        let mut one = CudaDecoder::load(&gpus[..1], &weights, config.clone(), &options()).expect("loads");
+        let mut two = CudaDecoder::load(&gpus, &weights, config, &options()).expect("loads");
+        let tokens = tokens(140, 4);
+        let span = |from: usize, until: usize| Span {
+            tokens: &tokens[from..until],
+            start: from,
+            pages: &[0, 1, 2, 3, 4],
+            logits: LogitRows::Last,
+        };
+        for spans in [[span(0, 100)], [span(100, 139)], [span(139, 140)]] {
+            assert!(one.logprobs(&spans) == two.logprobs(&spans));
+        }
+    }
+
+    #[test]
+    fn too_little_memory_is_said() {
+        let config = config(Architecture::Llama, 6, 2, 16);
+        let weights = RandomWeights::new(&config, 9);
+        let options = Options { memory: 0.001, ..options() };
+        let error = CudaDecoder::load(&[testing::gpu()], &weights, config, &options).err().expect("no room");
+        assert!(matches!(error, ModelError::DeviceMemory(_)), "{error}");
     }
 }

@@ -59,8 +59,12 @@ pub fn measure(gpu: &Arc<Gpu>) -> Result<Limits, ModelError> {
     let read_gb_per_second = loop {
         let bytes = turns * turn;
         let memory = gpu.zeros::<u8>(bytes)?;
-        let arguments =
-            Arguments { memory: memory.address(), out: out.address(), pieces: (bytes / 16) as u64, rounds: 0 };
+        let arguments = Arguments {
+            memory: memory.address(),
+            out: out.address(),
+            pieces: (bytes / 16) as u64,
+            rounds: 0,
+        };
         // SAFETY: the memory is as long as the kernel is told.
         let took = time(gpu, || unsafe { gpu.launch(read, grid, &arguments) })?;
         if turns == most || took > 8 * LONG_ENOUGH {

@@ -53,7 +53,9 @@ impl Rows {
     pub fn new(gpu: &Arc<Gpu>, vocab: usize) -> Result<Self, ModelError> {
         if vocab > MOST_CHUNKS * CHUNK {
             let most = MOST_CHUNKS * CHUNK;
-            return Err(ModelError::Device(format!("a vocabulary of {vocab} tokens; the kernels take {most}")));
+            return Err(ModelError::Device(format!(
+                "a vocabulary of {vocab} tokens; the kernels take {most}"
+            )));
         }
         let (returning, returned) = mpsc::channel();
         let mut rows = Self {
@@ -73,7 +75,10 @@ impl Rows {
     fn grow(&mut self) -> Result<(), ModelError> {
         let number = self.slabs.len();
         if number == SLABS {
-            return Err(ModelError::DeviceMemory(format!("asking for more than {} rows of logits", SLABS * SLAB)));
+            return Err(ModelError::DeviceMemory(format!(
+                "asking for more than {} rows of logits",
+                SLABS * SLAB
+            )));
         }
         let slab = self.gpu.alloc::<f32>(SLAB * self.stride)?;
         self.addresses.write(number, &[slab.address()])?;
@@ -94,12 +99,7 @@ impl Rows {
         Ok(self.free.pop().expect("a new slab has free rows"))
     }
 
-    /// Takes back a row for which there is no handle.
-    pub fn give_back(&mut self, row: u32) {
-        self.free.push(row);
-    }
-
-    /// A handle to a row that was taken; it comes back when the last clone is gone.
+    /// A handle to a row that was taken; the row comes back when the last clone is gone.
     pub fn handle(&self, row: u32) -> Logprobs {
         Logprobs::on_device(row, self.returning.clone())
     }
@@ -119,11 +119,13 @@ impl Rows {
         8 * SLAB * self.stride * size_of::<f32>()
     }
 
+    #[cfg(test)]
     fn place(&self, row: u32) -> (&Buffer<f32>, usize) {
         (&self.slabs[row as usize / SLAB], row as usize % SLAB * self.stride)
     }
 
     /// The log-probabilities of a row that was normalised.
+    #[cfg(test)]
     pub fn read(&self, row: u32) -> Result<Vec<f32>, ModelError> {
         let (slab, at) = self.place(row);
         let mut whole = vec![0.0; self.stride];
@@ -168,7 +170,7 @@ struct Request {
     kind: u32,
     count: u32,
     alternatives: u32,
-    unused: u32,
+    scale: f32,
 }
 
 // SAFETY: numbers without a gap between them.
@@ -206,7 +208,8 @@ struct SelectArguments {
 impl Request {
     fn new(selection: &Selection, vocab: usize) -> Result<Self, ModelError> {
         let row = |row: &Logprobs| {
-            let elsewhere = || ModelError::Device("a row that is not on the GPU was to be chosen from".into());
+            let elsewhere =
+                || ModelError::Device("a row that is not on the GPU was to be chosen from".into());
             row.device().ok_or_else(elsewhere)
         };
         let mut request = Self {
@@ -222,7 +225,7 @@ impl Request {
             kind: DRAW,
             count: 0,
             alternatives: selection.alternatives as u32,
-            unused: 0,
+            scale: 1.0,
         };
         if let Some((signal, guidance)) = &selection.guided {
             request.signal = row(signal)?;
@@ -247,6 +250,7 @@ impl Request {
         }
         if request.temperature > 0.0 {
             request.inverse = 1.0 / f64::from(request.temperature);
+            request.scale = request.inverse as f32;
         }
         if chosen > MOST_CHOSEN || selection.alternatives > MOST_ALTERNATIVES {
             return Err(ModelError::Device(format!(
@@ -271,9 +275,10 @@ impl Request {
         counted.max(self.alternatives as usize).max(1) + noisy
     }
 
-    /// Whether candidates may be noted.
+    /// Whether candidates are noted; `plan_of` in `select.cu` decides it.
     fn cuts(&self) -> bool {
-        self.kind == DRAW && self.temperature > 0.0 && (self.count > 0 || self.top_p < 1.0)
+        let many = self.count as usize > MOST_CHOSEN || self.count == 0 && self.top_p < 1.0;
+        self.kind == DRAW && self.temperature > 0.0 && many
     }
 }
 
@@ -336,7 +341,11 @@ impl Selector {
     /// # Safety
     /// There are `count` numbers of rows that were taken (or as many as the pass wants).
     pub unsafe fn normalise(&self, rows: u64, pass: u64, count: usize) -> Result<(), ModelError> {
-        assert!(count <= self.most_rows, "{count} rows are to be normalised, there is room for {}", self.most_rows);
+        assert!(
+            count <= self.most_rows,
+            "{count} rows are to be normalised, there is room for {}",
+            self.most_rows
+        );
         if count == 0 {
             return Ok(());
         }
@@ -361,7 +370,8 @@ impl Selector {
     pub fn select(&mut self, chains: &[Vec<Selection>]) -> Result<Vec<Vec<Selected>>, ModelError> {
         let selections = || chains.iter().flatten();
         let vocab = self.rows.vocab;
-        let requests: Vec<Request> = selections().map(|s| Request::new(s, vocab)).collect::<Result<_, _>>()?;
+        let requests: Vec<Request> =
+            selections().map(|s| Request::new(s, vocab)).collect::<Result<_, _>>()?;
         let mut selected = VecDeque::with_capacity(requests.len());
         for requests in requests.chunks(MOST_SELECTIONS) {
             self.select_some(requests, &mut selected)?;
@@ -381,7 +391,8 @@ impl Selector {
     fn select_some(&mut self, requests: &[Request], out: &mut VecDeque<Selected>) -> Result<(), ModelError> {
         let chunks = self.rows.chunks();
         let most = |f: fn(&Request) -> usize| requests.iter().map(f).max().unwrap_or(0);
-        let (slots, chosen, told) = (most(Request::slots), most(Request::chosen), most(|r| r.alternatives as usize));
+        let (slots, chosen, told) =
+            (most(Request::slots), most(Request::chosen), most(|r| r.alternatives as usize));
         let candidates = if requests.iter().any(Request::cuts) { requests.len() * CANDIDATES } else { 0 };
         // The favourite of the plain stream may come on top.
         let words = 2 + chosen * CHOSEN_WORDS + if told > 0 { (told + 1) * LEADING_WORDS } else { 0 };
@@ -502,7 +513,8 @@ mod tests {
         let list = gpu.buffer_of(&numbers).expect("room");
         // SAFETY: rows that were taken.
         unsafe { selector.normalise(list.address(), 0, numbers.len()).expect("it runs") };
-        let host = numbers.iter().map(|&row| Logprobs::on_host(selector.rows.read(row).expect("it can be read")));
+        let host =
+            numbers.iter().map(|&row| Logprobs::on_host(selector.rows.read(row).expect("it can be read")));
         let host = host.collect();
         (numbers.iter().map(|&row| selector.rows.handle(row)).collect(), host)
     }
@@ -520,7 +532,10 @@ mod tests {
                 let max = f64::from(row.iter().fold(f32::MIN, |a, &b| a.max(b)));
                 let shift = max + row.iter().map(|&x| (f64::from(x) - max).exp()).sum::<f64>().ln();
                 for (&x, &l) in row.iter().zip(l) {
-                    assert!((f64::from(l) - (f64::from(x) - shift)).abs() < 4e-6, "{x} became {l} with {shift}");
+                    assert!(
+                        (f64::from(l) - (f64::from(x) - shift)).abs() < 4e-6,
+                        "{x} became {l} with {shift}"
+                    );
                 }
                 let (_, alone) = place(&mut selector, std::slice::from_ref(row));
                 assert_eq!(alone[0].host(), Some(l));
@@ -558,7 +573,8 @@ mod tests {
                 Choice::Draw { sampling: Sampling { temperature, top_p, top_k }, key }
             }
         };
-        let guidance = Guidance { gamma: random.of(&[0.0, 1.0, 0.5, 1.5, 3.0]), epsilon: random.of(&[0.0, 1e-4]) };
+        let guidance =
+            Guidance { gamma: random.of(&[0.0, 1.0, 0.5, 1.5, 3.0]), epsilon: random.of(&[0.0, 1e-4]) };
         Selection {
             plain: rows[0].clone(),
             guided: random.of(&[true, false]).then(|| (rows[1].clone(), guidance)),
@@ -586,7 +602,10 @@ mod tests {
     fn close(a: &Selected, b: &Selected) -> bool {
         let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * a.abs().max(1.0);
         let both = |a: &Chosen, b: &Chosen| {
-            a.logprob == b.logprob && a.guided == b.guided && near(a.tempered, b.tempered) && near(a.perturbed, b.perturbed)
+            a.logprob == b.logprob
+                && a.guided == b.guided
+                && near(a.tempered, b.tempered)
+                && near(a.perturbed, b.perturbed)
         };
         a.tokens.iter().zip(&b.tokens).all(|(a, b)| both(a, b)) && a.leading == b.leading
     }
@@ -602,7 +621,8 @@ mod tests {
             let rows: Vec<Vec<f32>> = (0..SHAPES)
                 .flat_map(|shape| {
                     let p = logits(&mut random, vocab, shape);
-                    let q = p.iter().map(|x| if shape < 2 { x + 0.7 * random.normal() } else { *x }).collect();
+                    let q =
+                        p.iter().map(|x| if shape < 2 { x + 0.7 * random.normal() } else { *x }).collect();
                     [p, q]
                 })
                 .collect();
@@ -611,11 +631,18 @@ mod tests {
             let selections: Vec<Vec<Selection>> = (0..count)
                 .map(|i| {
                     let first = 2 * random.below(SHAPES);
-                    vec![selection(&mut random, [&device[first], &device[first + 1]], vocab, RngKey::new(9).with(i))]
+                    vec![selection(
+                        &mut random,
+                        [&device[first], &device[first + 1]],
+                        vocab,
+                        RngKey::new(9).with(i),
+                    )]
                 })
                 .collect();
-            let on_host: Vec<Vec<Selection>> =
-                selections.iter().map(|chain| chain.iter().map(|s| on_host(s, &device, &host)).collect()).collect();
+            let on_host: Vec<Vec<Selection>> = selections
+                .iter()
+                .map(|chain| chain.iter().map(|s| on_host(s, &device, &host)).collect())
+                .collect();
             let ours = selector.select(&selections).expect("it runs").concat();
             let theirs = select_on_host(&on_host).concat();
             for ((ours, theirs), selection) in ours.iter().zip(&theirs).zip(selections.concat()) {
@@ -632,7 +659,7 @@ mod tests {
             // Nothing depends on what else is chosen at the same time.
             for (selection, together) in selections.iter().zip(&ours).step_by(11) {
                 let alone = selector.select(std::slice::from_ref(selection)).expect("it runs").concat();
-                assert_eq!(alone, [together.clone()]);
+                assert_eq!(&alone[..], std::slice::from_ref(together));
             }
         }
         assert!(other * 50 <= all, "{other} of {all} differ");
@@ -658,7 +685,8 @@ mod tests {
         };
         // More selections than one launch takes.
         let long: Vec<Option<u32>> = (0..300).map(|i| Some(i % 3)).collect();
-        let chains = [chain(&[Some(0), Some(1), None]), chain(&[Some(0), Some(2), None]), chain(&[]), chain(&long)];
+        let chains =
+            [chain(&[Some(0), Some(1), None]), chain(&[Some(0), Some(2), None]), chain(&[]), chain(&long)];
         let chosen: Vec<Vec<u32>> = selector
             .select(&chains)
             .expect("it runs")

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::batch::{Batch, Places, Shape, chunks};
 use super::driver::{Buffer, Gpu, Graph, Grid, Kernel};
 use super::loader::{Block, Linear, Loader, angles};
-use super::rows::Rows;
+use super::select::Selector;
 use super::weights::{Format, TILE};
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
@@ -177,7 +177,7 @@ struct Embedding {
 /// The end of a pass: rows become logits.
 struct Output {
     linear: Linear,
-    rows: Rows,
+    selector: Selector,
 }
 
 /// A part of a decoder, ready to run.
@@ -219,7 +219,7 @@ impl Stage {
         let output = if is_last {
             let role = if config.tied { Role::Embedding } else { Role::Output };
             let linear = loader.plain(role, 0, config.vocab, config.hidden)?;
-            Some(Output { linear, rows: Rows::new(&gpu, config.vocab)? })
+            Some(Output { linear, selector: Selector::new(&gpu, config.vocab, MOST_ROWS)? })
         } else {
             None
         };
@@ -269,9 +269,9 @@ impl Stage {
             .sum()
     }
 
-    /// The rows of logits, where this is the last stage.
-    pub fn rows(&mut self) -> Option<&mut Rows> {
-        self.output.as_mut().map(|output| &mut output.rows)
+    /// The rows of logits and what chooses from them, where this is the last stage.
+    pub fn selector(&mut self) -> Option<&mut Selector> {
+        self.output.as_mut().map(|output| &mut output.selector)
     }
 
     /// Values of a page in all layers.
@@ -284,7 +284,8 @@ impl Stage {
         let (free, total) = self.gpu.memory()?;
         let left = ((total as f64 * share.clamp(0.0, 1.0)) as usize).saturating_sub(total - free);
         // Rows of logits come and go; some memory stays for them.
-        let left = left.saturating_sub(self.output.as_ref().map_or(0, |output| output.rows.reserve()));
+        let left =
+            left.saturating_sub(self.output.as_ref().map_or(0, |output| output.selector.rows.reserve()));
         Ok(left / (2 * self.page_values()))
     }
 
@@ -410,19 +411,20 @@ impl Stage {
             let gated = LinearArguments { x: work.gated.address(), pass: places.pass, ..Default::default() };
             self.residual(&block.down, shape.tokens, next_norm, gated)?;
         }
-        if let Some(Output { linear, rows }) = &self.output
+        if let Some(Output { linear, selector }) = &self.output
             && shape.wanted > 0
         {
             let arguments = LinearArguments {
                 token_of: places.wanted_tokens,
-                out: rows.slabs(),
+                out: selector.rows.slabs(),
                 rows: places.wanted_rows,
                 outputs: config.vocab as u32,
-                stride: rows.stride() as u32,
+                stride: selector.rows.stride() as u32,
                 ..normed
             };
             self.linear(Task::Logits, linear, shape.wanted, arguments)?;
-            rows.normalise(places.wanted_rows, places.pass, shape.wanted)?;
+            // SAFETY: the words say which rows, and how many; these were taken for this pass.
+            unsafe { selector.normalise(places.wanted_rows, places.pass, shape.wanted)? };
         }
         Ok(())
     }

@@ -29,6 +29,11 @@ impl RngKey {
         name.bytes().fold(self.with(name.len() as u64), |key, b| key.with(u64::from(b)))
     }
 
+    /// The key as a number, for who draws elsewhere.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
     /// A uniform number in (0, 1) for entry `index`.
     pub fn uniform(self, index: u64) -> f64 {
         let bits = mix(self.0.wrapping_add(index.wrapping_add(1).wrapping_mul(STEP)));

@@ -1,6 +1,6 @@
 """llama.cpp solves tasks greedily, so that its programs and speed stand beside ours.
 
-    python llama_cpp.py MODEL.gguf TASKS.jsonl OUT.jsonl [--threads 2] [--sequences 1]
+    python score_llama_cpp.py MODEL.gguf TASKS.jsonl OUT.jsonl [--threads 2] [--sequences 1]
 
 Each line of TASKS.jsonl is a prompt that is tokenized already, so that both engines read the same tokens:
 
@@ -20,17 +20,12 @@ other load: measure on an idle machine. At the end one JSON line on standard out
 loading the model is not counted.
 """
 
-import os
-import sys
-
-# This file is named as the package it measures: its own directory must not be searched for it.
-HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path = [path for path in sys.path if os.path.realpath(path or ".") != HERE]
-
 import argparse
 import codecs
 import ctypes
 import json
+import os
+import sys
 import time
 
 import llama_cpp as ll
