@@ -24,8 +24,8 @@ the reason, never skipped silently. `--quick` takes one shape, one repetition, a
 sanitizer: it tries the machine and this script.
 
 Standard output gets one table; DIR (default: target/gpu-check) gets `check.json` with all that was measured, every
-command, and the end of what each step printed. Exit status: 0 if every step that ran succeeded and no target was missed, 1 if not, 2 for
-wrong usage.
+command, and the end of what each step printed. Exit status: 0 if every step that ran succeeded, every check holds and
+no target was missed; 1 if not; 2 for wrong usage.
 
 The rows are those of docs/performance.md. "Of bandwidth" is the share of what `vigor bench` itself measured as the
 limit of this GPU. vigor draws the shared rows at temperature 0.8 with top-p 0.95, the peer takes the most probable token;
@@ -442,7 +442,8 @@ def main():
     args.rounds, args.lines = (1, min(5, args.lines)) if args.quick else (args.rounds, args.lines)
     args.vigor = os.path.abspath(args.vigor)
     if not os.path.exists(args.vigor):
-        parser.error(f"{args.vigor}: there is no such file; build with `cargo build --release --features cuda` or give --vigor")
+        build = "build with `cargo build --release --features cuda` or give --vigor"
+        parser.error(f"{args.vigor}: there is no such file; {build}")
     if args.model and not os.path.exists(args.model):
         parser.error(f"--model {args.model}: there is no such file or folder")
     os.makedirs(args.out, exist_ok=True)
@@ -460,7 +461,7 @@ def main():
         for number in range(2, args.rounds + 1):
             bench_models(steps, args, peer, number, bench)
     except KeyboardInterrupt:
-        steps.note({"step": "all that was to follow", "state": "left out", "reason": "interrupted"})
+        steps.note({"step": "all that was to follow", "state": "failed", "reason": "interrupted"})
     rows = [row for name in bench for row in rows_of(name, bench[name])] + session_rows(args, session)
     told.update(
         seconds=round(time.monotonic() - started, 1),

@@ -24,13 +24,13 @@ not from that program:
   `--full-prefills` makes it read everything again too.
 - The candidates of a step are sampled in one batch; `--one-by-one` samples them one after another.
 
-On a GPU everything is computed once in advance on a short prompt, as `vigor bench` warms up too; a session is timed until
-the GPU is done, and its parts by events in the GPU's queue, so that nothing waits because it is measured.
-
 Differences from the authors' program, each in its favour: the horizon really ends a candidate; signals are bounded;
 a program is traced by `sys.settrace` in one process a test, where theirs takes three and a bytecode interpreter; the
 tests of one program run at the same time; a line without a signal is decoded from the plain stream at once.
 Difference from vigor: lines inside of docstrings are guided too.
+
+On a GPU everything is computed once in advance on a short prompt, as `vigor bench` warms up too; a session is timed
+until the GPU is done, and its parts by events in the GPU's queue, so that nothing waits because it is measured.
 
 A synthetic session
 -------------------

@@ -32,6 +32,9 @@ impl Comparison {
         differ("processor", &then.machine.cpu, &now.machine.cpu);
         differ("threads", &then.machine.threads.to_string(), &now.machine.threads.to_string());
         differ("vector instructions", &then.machine.isa, &now.machine.isa);
+        let gpu =
+            |document: &Document| document.machine.gpu.as_ref().map_or("none", |gpu| &gpu.name).to_owned();
+        differ("GPU", &gpu(then), &gpu(now));
         differ("model", &then.model.file, &now.model.file);
         let names = |of: &Document, other: &Document| {
             let missing = |name: &&str| !other.rows.iter().any(|row| row.name == **name);

@@ -25,6 +25,26 @@ pub struct Machine {
     pub read_gb_per_second: f64,
     /// Fused multiply-adds in f32 by all threads together in a second, in 10⁹ operations (two each).
     pub fma_gflop_per_second: f64,
+    /// The GPU that computes the model, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
+}
+
+/// A GPU and its measured limits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Its name.
+    pub name: String,
+    /// Compute capability, 90 for 9.0.
+    pub capability: u32,
+    /// Multiprocessors.
+    pub multiprocessors: usize,
+    /// Memory in bytes.
+    pub memory_bytes: usize,
+    /// Bytes that it reads from its memory in a second, in 10⁹.
+    pub read_gb_per_second: f64,
+    /// Operations of its tensor cores in bf16 in a second, in 10⁹ (two each multiply-add).
+    pub bf16_gflop_per_second: f64,
 }
 
 impl Machine {
@@ -46,6 +66,15 @@ impl Machine {
             memory_bytes: kib << 10,
             read_gb_per_second: read_bandwidth(threads),
             fma_gflop_per_second: fma_rate(threads),
+            gpu: None,
+        }
+    }
+
+    /// Bytes and operations a second, in 10⁹, that what computes the model can do at most.
+    pub(super) fn limits(&self) -> (f64, f64) {
+        match &self.gpu {
+            Some(gpu) => (gpu.read_gb_per_second, gpu.bf16_gflop_per_second),
+            None => (self.read_gb_per_second, self.fma_gflop_per_second),
         }
     }
 }

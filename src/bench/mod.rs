@@ -19,9 +19,11 @@ mod work;
 pub use case::{Family, Plan};
 pub use compare::Comparison;
 pub use document::{Document, Parts, Row, Solved, StepCounts, Summary};
-pub use machine::Machine;
+pub use machine::{Gpu, Machine};
 
 use crate::engine::EngineError;
+use crate::model::ModelError;
+use crate::model::device::{self, Placement};
 use crate::model::tokenizer::TokenizerError;
 use crate::run::Workbench;
 use crate::session::SessionError;
@@ -128,11 +130,22 @@ pub fn run(
     })
 }
 
-/// Measures the machine; to be done before anything else computes.
-pub fn measure_machine(threads: usize) -> Machine {
-    let machine = Machine::measure(threads);
+/// Measures the machine, and the GPU on which a model would be placed; to be done before anything else computes.
+///
+/// # Errors
+/// A GPU was asked for and cannot be used.
+pub fn measure_machine(threads: usize, placement: &Placement) -> Result<Machine, ModelError> {
+    let gpu = device::measure(placement)?.map(|(info, limits)| Gpu {
+        name: info.name,
+        capability: info.capability,
+        multiprocessors: info.multiprocessors,
+        memory_bytes: info.memory_bytes,
+        read_gb_per_second: limits.read_gb_per_second,
+        bf16_gflop_per_second: limits.bf16_gflop_per_second,
+    });
+    let machine = Machine { gpu, ..Machine::measure(threads) };
     machine::forget_peak_memory();
-    machine
+    Ok(machine)
 }
 
 fn row(case: Case, samples: &[Sample], peak: u64, machine: &Machine) -> Row {
@@ -140,6 +153,7 @@ fn row(case: Case, samples: &[Sample], peak: u64, machine: &Machine) -> Row {
     let seconds = of(|s| s.seconds).median;
     let work = samples.last().and_then(|sample| sample.work);
     let gb = work.map(|work| work.bytes / seconds / 1e9);
+    let (read_limit, flop_limit) = machine.limits();
     let gflop = work.map(|work| work.flop / seconds / 1e9);
     let parts: Vec<Parts> = samples.iter().filter_map(|sample| sample.parts).collect();
     Row {
@@ -151,9 +165,9 @@ fn row(case: Case, samples: &[Sample], peak: u64, machine: &Machine) -> Row {
         tokens_per_second: of(|s| s.tokens as f64 / s.seconds),
         milliseconds: of(|s| 1e3 * s.seconds / s.units),
         gb_per_second: gb,
-        of_read_bandwidth: gb.map(|gb| gb / machine.read_gb_per_second),
+        of_read_bandwidth: gb.map(|gb| gb / read_limit),
         gflop_per_second: gflop,
-        of_fma_rate: gflop.map(|gflop| gflop / machine.fma_gflop_per_second),
+        of_fma_rate: gflop.map(|gflop| gflop / flop_limit),
         pages: samples.iter().map(|sample| sample.pages).max().unwrap_or(0),
         peak_memory_bytes: peak,
         parts: (!parts.is_empty()).then(|| Parts::mean(&parts)),

@@ -10,8 +10,17 @@ impl Document {
     /// For a terminal: the machine, the rows, the parts of steps.
     pub fn text(&self) -> String {
         let machine = &self.machine;
+        let gpu = machine.gpu.as_ref().map_or_else(String::new, |gpu| {
+            format!(
+                "{}: {:.0} GiB, limits: {:.0} GB/s read, {:.0} TFLOP/s bf16\n",
+                gpu.name,
+                gpu.memory_bytes as f64 / MIB / 1024.0,
+                gpu.read_gb_per_second,
+                gpu.bf16_gflop_per_second / 1e3,
+            )
+        });
         let mut text = format!(
-            "vigor {}, {}, {}\n{}, {} of {} processors, {}, {:.1} GiB of memory\n\
+            "vigor {}, {}, {}\n{gpu}{}, {} of {} processors, {}, {:.1} GiB of memory\n\
              limits: {:.1} GB/s read, {:.0} GFLOP/s f32; weights {:.0} MiB; peak memory {:.0} MiB\n\n",
             self.vigor,
             self.model.file,

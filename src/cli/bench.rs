@@ -75,7 +75,7 @@ pub fn bench(args: &Bench, interrupt: &Interrupt) -> Result<(), Failure> {
     let earlier = args.compare.as_deref().map(read).transpose()?;
     let model = args.machine.find(&args.model, Kind::Model)?;
     tell!("measuring the machine");
-    let machine = measure_machine(args.machine.threads());
+    let machine = measure_machine(args.machine.threads(), &args.machine.placement()?)?;
     let workbench = args.machine.workbench(
         &model,
         &PromptTemplates::default(),

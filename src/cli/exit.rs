@@ -1,5 +1,6 @@
 //! Exit codes: what kind of thing went wrong.
 
+use vigor::model::ModelError;
 use vigor::report::ReportError;
 use vigor::run::{ConfigError, RunError, WorkbenchError};
 use vigor::sandbox::SandboxError;
@@ -19,6 +20,8 @@ pub const NOT_FOUND: u8 = 4;
 pub const SANDBOX: u8 = 5;
 /// A file cannot be written.
 pub const WRITE: u8 = 6;
+/// A GPU cannot be used, or has not enough memory.
+pub const DEVICE: u8 = 7;
 /// Ctrl-C.
 pub const INTERRUPTED: u8 = 130;
 
@@ -66,8 +69,18 @@ impl From<ConfigError> for Failure {
 
 impl From<WorkbenchError> for Failure {
     fn from(error: WorkbenchError) -> Self {
-        let code = if matches!(error, WorkbenchError::Sandbox(_)) { SANDBOX } else { BAD_INPUT };
-        Self::new(code, error)
+        match error {
+            WorkbenchError::Model(error) => error.into(),
+            WorkbenchError::Sandbox(_) => Self::new(SANDBOX, error),
+            error => Self::new(BAD_INPUT, error),
+        }
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        let on_device = matches!(error, ModelError::Device(_) | ModelError::DeviceMemory(_));
+        Self::new(if on_device { DEVICE } else { BAD_INPUT }, error)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 mod bench;
+mod check;
 mod common;
 mod demo;
 mod doctor;
@@ -42,6 +43,7 @@ Examples:
 Exit codes:
   0 success   1 failure, or differences found   2 wrong usage   3 bad input (configuration, model, dataset)
   4 a model or dataset cannot be had   5 no usable Python or sandbox   6 a file cannot be written
+  7 a GPU cannot be used, or has not enough memory
   130 interrupted; a run goes on where it stopped when the same command is given again";
 
 #[derive(Subcommand)]
@@ -53,6 +55,7 @@ enum Command {
     Report(report::Report),
     Replay(replay::Replay),
     Bench(bench::Bench),
+    Check(check::Check),
     Doctor(doctor::Doctor),
     Completions(Completions),
 }
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::report(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Bench(args) => bench::bench(&args, &interrupt),
+        Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => {
             let mut script = Vec::new();

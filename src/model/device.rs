@@ -53,6 +53,25 @@ pub struct GpuInfo {
     pub memory_bytes: usize,
 }
 
+/// What a GPU can do at best, measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GpuLimits {
+    /// Bytes of its memory that it reads a second, in 10⁹.
+    pub read_gb_per_second: f64,
+    /// Multiplications and additions of its tensor cores in bf16 a second, in 10⁹.
+    pub bf16_gflop_per_second: f64,
+}
+
+/// Measures the first GPU that a model would be placed on; `None` where it would be on the processor. To be done before
+/// the model is loaded.
+pub fn measure(placement: &Placement) -> Result<Option<(GpuInfo, GpuLimits)>, ModelError> {
+    if wants_gpu(placement)? {
+        measure_gpu(placement.gpus.first().copied().unwrap_or(0)).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
 /// A loaded model.
 pub struct Placed {
     /// The model, once for each engine that may run.
@@ -74,7 +93,11 @@ impl ModelFiles {
     /// A tensor is missing or wrong, a GPU that was asked for cannot be used, or has not enough memory.
     pub fn place(self, placement: &Placement) -> Result<Placed, ModelError> {
         if wants_gpu(placement)? {
-            return place_on_gpus(self, placement);
+            return match self {
+                Self::Gguf(gguf) => place(&*gguf, gguf.config()?, placement),
+                Self::Safetensors(dir, config) => place(&*dir, config, placement),
+                Self::Random(weights, config) => place(&*weights, config, placement),
+            };
         }
         let decoder = self.load(placement.kv_bytes.unwrap_or(KV_BYTES))?;
         Ok(Placed {
@@ -103,12 +126,31 @@ pub fn gpus() -> Result<Vec<GpuInfo>, ModelError> {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn place_on_gpus(_: ModelFiles, _: &Placement) -> Result<Placed, ModelError> {
+fn not_built<T>() -> Result<T, ModelError> {
     Err(ModelError::Device(
         "this vigor was built without CUDA; build it with `cargo build --release --features cuda`, or use --device cpu"
             .into(),
     ))
 }
 
+/// Loads weights to GPUs.
+#[cfg(not(feature = "cuda"))]
+pub(super) fn place(
+    _: &(dyn super::weights::WeightSource + Sync),
+    _: ModelConfig,
+    _: &Placement,
+) -> Result<Placed, ModelError> {
+    not_built()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn measure_gpu(_: usize) -> Result<(GpuInfo, GpuLimits), ModelError> {
+    not_built()
+}
+
 #[cfg(feature = "cuda")]
-pub use super::cuda::{gpus, place_on_gpus};
+pub use super::cuda::gpus;
+#[cfg(feature = "cuda")]
+use super::cuda::measure_gpu;
+#[cfg(feature = "cuda")]
+pub(super) use super::cuda::place;

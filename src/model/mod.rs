@@ -9,6 +9,7 @@ use std::path::Path;
 
 use sampling::{Logprobs, Selected, Selection, select_on_host};
 
+pub mod check;
 pub mod config;
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -112,6 +113,11 @@ pub trait LanguageModel: Send {
     /// No row depends on what else is in the batch, but for an earlier part of its own sequence: a span may go on where
     /// the span before it ends. After an error the pages hold what they held before, but for the positions of the spans.
     fn forward(&mut self, spans: &[Span<'_>]) -> Result<Vec<Logprobs>, ModelError>;
+    /// A copy of a row that [`forward`](Self::forward) returned.
+    fn read(&mut self, row: &Logprobs) -> Result<Vec<f32>, ModelError> {
+        let elsewhere = || ModelError::Device("a row is on a device, and this model is not".into());
+        row.host().map(<[f32]>::to_vec).ok_or_else(elsewhere)
+    }
     /// Chooses tokens from rows that [`forward`](Self::forward) returned. The selections of a chain are made one after
     /// the other, and those after a token that was not expected are left out.
     fn select(&mut self, chains: &[Vec<Selection>]) -> Result<Vec<Vec<Selected>>, ModelError> {

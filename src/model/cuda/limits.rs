@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::driver::{Gpu, Grid};
 use crate::model::ModelError;
+use crate::model::device::GpuLimits;
 
 /// `Limits` in `limits.cu`.
 #[derive(Clone, Copy)]
@@ -14,15 +15,6 @@ struct Arguments {
     out: u64,
     pieces: u64,
     rounds: u64,
-}
-
-/// A GPU's limits.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
-    /// Bytes of its memory that it reads a second, in 10⁹.
-    pub read_gb_per_second: f64,
-    /// Multiplications and additions of its tensor cores in bf16 a second, in 10⁹.
-    pub bf16_gflop_per_second: f64,
 }
 
 /// Bytes that are read at most: more than any cache holds.
@@ -46,7 +38,7 @@ fn time(gpu: &Gpu, mut work: impl FnMut() -> Result<(), ModelError>) -> Result<D
 }
 
 /// Measures a GPU; nothing else should be using it.
-pub fn measure(gpu: &Arc<Gpu>) -> Result<Limits, ModelError> {
+pub(super) fn measure(gpu: &Arc<Gpu>) -> Result<GpuLimits, ModelError> {
     let blocks = 8 * gpu.properties().multiprocessors;
     let out = gpu.zeros::<u32>(blocks)?;
     let grid = Grid { blocks: [blocks, 1, 1], threads: 256, shared: 0 };
@@ -84,5 +76,5 @@ pub fn measure(gpu: &Arc<Gpu>) -> Result<Limits, ModelError> {
         }
         rounds *= 2;
     };
-    Ok(Limits { read_gb_per_second, bf16_gflop_per_second })
+    Ok(GpuLimits { read_gb_per_second, bf16_gflop_per_second })
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::model::device::{GpuInfo, Placed, Placement};
+use crate::model::device::{GpuInfo, GpuLimits, Placed, Placement};
 use crate::model::weights::{Part, Role, WeightSource};
-use crate::model::{LanguageModel, ModelConfig, ModelError, ModelFiles};
+use crate::model::{LanguageModel, ModelConfig, ModelError};
 
 mod batch;
 mod decoder;
 pub mod driver;
-pub mod limits;
+mod limits;
 mod loader;
 mod select;
 mod stage;
@@ -32,19 +32,14 @@ pub fn gpus() -> Result<Vec<GpuInfo>, ModelError> {
     Ok(driver::devices()?.into_iter().map(GpuInfo::from).collect())
 }
 
-/// Loads a model to GPUs: the whole of it to each where that fits, and else to as few of them together as can hold it.
-pub fn place_on_gpus(files: ModelFiles, placement: &Placement) -> Result<Placed, ModelError> {
-    match files {
-        ModelFiles::Gguf(gguf) => {
-            let config = gguf.config()?;
-            place(&*gguf, config, placement)
-        }
-        ModelFiles::Safetensors(dir, config) => place(&*dir, config, placement),
-        ModelFiles::Random(weights, config) => place(&*weights, config, placement),
-    }
+/// Measures what a GPU can do at best.
+pub(super) fn measure_gpu(ordinal: usize) -> Result<(GpuInfo, GpuLimits), ModelError> {
+    let gpu = Gpu::open(ordinal)?;
+    Ok((gpu.properties().clone().into(), limits::measure(&gpu)?))
 }
 
-fn place(
+/// Loads a model to GPUs: the whole of it to each where that fits, and else to as few of them together as can hold it.
+pub(super) fn place(
     source: &(dyn WeightSource + Sync),
     config: ModelConfig,
     placement: &Placement,

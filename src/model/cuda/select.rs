@@ -119,13 +119,11 @@ impl Rows {
         8 * SLAB * self.stride * size_of::<f32>()
     }
 
-    #[cfg(test)]
     fn place(&self, row: u32) -> (&Buffer<f32>, usize) {
         (&self.slabs[row as usize / SLAB], row as usize % SLAB * self.stride)
     }
 
     /// The log-probabilities of a row that was normalised.
-    #[cfg(test)]
     pub fn read(&self, row: u32) -> Result<Vec<f32>, ModelError> {
         let (slab, at) = self.place(row);
         let mut whole = vec![0.0; self.stride];

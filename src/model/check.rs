@@ -1,0 +1,263 @@
+//! Whether a GPU computes what the processor does: logits of small random models in every weight format, the same rows
+//! in other company, the same pass twice, the same tokens from the same rows; and a model of the user's choice.
+
+use serde::Serialize;
+
+use super::config::{Architecture, ModelConfig, RopeScaling};
+use super::cpu::PackedMatrix;
+use super::cpu::attention::HeadShape;
+use super::cpu::ops::RopePairs;
+use super::device::{Placed, Placement, Wanted, place};
+use super::random::{QuantisedWeights, RandomWeights};
+use super::sampling::{Choice, Guidance, Logprobs, RngKey, Sampling, Selection, select_on_host};
+use super::weights::WeightSource;
+use super::{LanguageModel, LogitRows, ModelError, ModelFiles, Span};
+
+/// What one check came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// The figures.
+    pub detail: String,
+}
+
+/// Mean and largest deviation of a log-probability that bf16 explains in the small models, twice what is usual.
+const TOLERANCE: (f32, f32) = (0.015, 0.13);
+/// The same, mean only, for the most probable token in a trained model, whose logits are larger.
+const TRAINED_TOLERANCE: f32 = 0.06;
+/// Two tokens whose log-probabilities are nearer than this may change places.
+const NEAR_TIE: f32 = 0.3;
+
+/// Memory for keys and values of the small models.
+const KV_BYTES: usize = 32 << 20;
+
+fn small(architecture: Architecture, heads: usize, kv_heads: usize, head_dim: usize) -> ModelConfig {
+    ModelConfig {
+        architecture,
+        hidden: 256,
+        layers: 2,
+        shape: HeadShape { heads, kv_heads, head_dim },
+        feed_forward: 512,
+        vocab: 301,
+        context: 512,
+        rms_eps: 1e-6,
+        rope_theta: 1e4,
+        rope_scaling: RopeScaling::None,
+        rope_pairs: RopePairs::Halves,
+        tied: false,
+    }
+}
+
+fn tokens(n: usize, seed: usize) -> Vec<u32> {
+    (0..n).map(|i| ((i * 131 + seed * 17 + 7) % 301) as u32).collect()
+}
+
+fn rows(model: &mut dyn LanguageModel, spans: &[Span<'_>]) -> Result<Vec<Vec<f32>>, ModelError> {
+    let rows = model.forward(spans)?;
+    rows.iter().map(|row| model.read(row)).collect()
+}
+
+/// Mean and largest deviation of one set of rows from another.
+fn deviation(a: &[Vec<f32>], b: &[Vec<f32>]) -> (f32, f32) {
+    let differences = || a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).abs());
+    let count = a.iter().map(Vec::len).sum::<usize>().max(1);
+    (differences().sum::<f32>() / count as f32, differences().fold(0.0, f32::max))
+}
+
+/// Compares a GPU with the processor. `model` is another model to compare, `quick` leaves out what takes long.
+/// `watch` hears each check as it is done.
+///
+/// # Errors
+/// No GPU can be used, or it fails.
+pub fn check(
+    placement: &Placement,
+    model: Option<[ModelFiles; 2]>,
+    quick: bool,
+    watch: &mut dyn FnMut(&Check),
+) -> Result<Vec<Check>, ModelError> {
+    let on_gpu = Placement { device: Wanted::Cuda, kv_bytes: Some(KV_BYTES), ..placement.clone() };
+    let mut checks = Vec::new();
+    let mut add = |name: String, passed: bool, detail: String| {
+        checks.push(Check { name, passed, detail });
+        watch(checks.last().expect("just added"));
+    };
+
+    let mut shapes = vec![
+        ("head size 16", small(Architecture::Llama, 6, 6, 16)),
+        ("grouped heads of 64, biases", small(Architecture::Qwen2, 6, 2, 64)),
+        ("head size 128, pairs side by side", small(Architecture::Llama, 2, 1, 128)),
+    ];
+    shapes[2].1.rope_pairs = RopePairs::Interleaved;
+    shapes.truncate(if quick { 1 } else { 3 });
+    for (what, config) in &shapes {
+        let (passed, detail) = compare(&on_gpu, config, RandomWeights::new(config, 5))?;
+        add(format!("logits, {what}"), passed, detail);
+    }
+    let formats = PackedMatrix::DTYPES.iter().filter(|dtype| dtype.block_size() > 1);
+    for &dtype in formats.take(if quick { 2 } else { usize::MAX }) {
+        let config = small(Architecture::Llama, 4, 2, 64);
+        let weights = QuantisedWeights::new(RandomWeights::new(&config, 7), dtype)?;
+        let (passed, detail) = compare(&on_gpu, &config, weights)?;
+        add(format!("logits, {dtype:?}"), passed, detail);
+    }
+
+    let config = small(Architecture::Qwen2, 6, 2, 16);
+    let mut gpu = place(&RandomWeights::new(&config, 6), config, &on_gpu)?;
+    let gpu = &mut *gpu.models[0];
+    let (passed, detail) = same_in_any_company(gpu, if quick { &[7, 40] } else { &[1, 7, 15, 31, 63, 100] })?;
+    add("a row alone and in company".into(), passed, detail);
+    let (passed, detail) = same_tokens(gpu, if quick { 20 } else { 200 })?;
+    add("tokens from the same rows".into(), passed, detail);
+
+    if let Some([for_gpu, for_cpu]) = model {
+        let kv_bytes = Some(512 << 20);
+        let gpu = for_gpu.place(&Placement { device: Wanted::Cuda, kv_bytes, ..placement.clone() })?;
+        let cpu = for_cpu.place(&Placement { device: Wanted::Cpu, kv_bytes, ..Placement::default() })?;
+        let (passed, detail) = trained(gpu, cpu)?;
+        add("the model".into(), passed, detail);
+    }
+    Ok(checks)
+}
+
+/// The same rows by GPU and processor; the GPU reads them in pieces of all sizes that have a kernel, and once more in
+/// others, which must change nothing.
+fn compare<S>(on_gpu: &Placement, config: &ModelConfig, weights: S) -> Result<(bool, String), ModelError>
+where
+    S: WeightSource + Send + Sync + 'static,
+{
+    let mut gpu = place(&weights, config.clone(), on_gpu)?;
+    let mut cpu = super::Decoder::load(Box::new(weights), config.clone(), KV_BYTES)?;
+    let (tokens, pages) = (tokens(180, 1), [5, 4, 3, 2, 1, 0]);
+    let span = |from: usize, until: usize| Span {
+        tokens: &tokens[from..until],
+        start: from,
+        pages: &pages,
+        logits: LogitRows::All,
+    };
+    let theirs = rows(&mut cpu, &[span(0, 180)])?;
+    let mut in_pieces = |pieces: &[usize]| {
+        let (mut at, mut all) = (0, Vec::new());
+        for piece in pieces {
+            all.extend(rows(&mut *gpu.models[0], &[span(at, at + piece)])?);
+            at += piece;
+        }
+        Ok::<_, ModelError>(all)
+    };
+    let ours = in_pieces(&[7, 12, 29, 60, 72])?;
+    let again = in_pieces(&[100, 1, 79])?;
+    let (mean, worst) = deviation(&ours, &theirs);
+    let same = ours == again;
+    let passed = same && mean <= TOLERANCE.0 && worst <= TOLERANCE.1;
+    let pieces = if same { "the same in other pieces" } else { "NOT THE SAME in other pieces" };
+    Ok((passed, format!("deviates by {mean:.4}, at most {worst:.4}; {pieces}")))
+}
+
+/// A token after a trunk, alone, and beside other branches of the trunk and a prompt.
+fn same_in_any_company(gpu: &mut dyn LanguageModel, companies: &[u32]) -> Result<(bool, String), ModelError> {
+    let (tokens, trunk) = (tokens(141, 3), [0, 1, 2, 3, 4]);
+    let span = |from: usize, until: usize| Span {
+        tokens: &tokens[from..until],
+        start: from,
+        pages: &trunk,
+        logits: LogitRows::Last,
+    };
+    rows(gpu, &[span(0, 140)])?;
+    let alone = rows(gpu, &[span(140, 141)])?;
+    let mut differ = Vec::new();
+    if rows(gpu, &[span(140, 141)])? != alone {
+        differ.push("twice".to_owned());
+    }
+    for &company in companies {
+        // Each branch has a copy of the trunk's last page.
+        let branches: Vec<[u32; 5]> = (0..=company).map(|i| [0, 1, 2, 3, 20 + i]).collect();
+        for i in 0..=company {
+            gpu.copy_page(4, 20 + i)?;
+        }
+        let ours = company as usize / 2;
+        let next: Vec<u32> =
+            (0..=company).map(|i| if i as usize == ours { tokens[140] } else { 7 + i }).collect();
+        let branch = |(pages, token)| Span {
+            tokens: std::slice::from_ref(token),
+            start: 140,
+            pages,
+            logits: LogitRows::Last,
+        };
+        let mut spans: Vec<Span<'_>> = branches.iter().map(|b| &b[..]).zip(&next).map(branch).collect();
+        let prompt = Span { tokens: &tokens[..50], start: 0, pages: &[15, 16], logits: LogitRows::None };
+        spans.insert(0, prompt);
+        if rows(gpu, &spans)?[ours] != alone[0] {
+            differ.push(company.to_string());
+        }
+    }
+    let passed = differ.is_empty();
+    let sizes = companies.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let detail = if passed {
+        format!("equal to the bit beside {sizes} others")
+    } else {
+        format!("differs: {}", differ.join(", "))
+    };
+    Ok((passed, detail))
+}
+
+/// Draws, guided ones too, from the same rows on both sides.
+fn same_tokens(gpu: &mut dyn LanguageModel, draws: usize) -> Result<(bool, String), ModelError> {
+    let prompts = [tokens(20, 1), tokens(30, 2)];
+    let pages = [[10], [11]];
+    let span = |i: usize| Span { tokens: &prompts[i], start: 0, pages: &pages[i], logits: LogitRows::Last };
+    let on_device = gpu.forward(&[span(0), span(1)])?;
+    let on_host = on_device
+        .iter()
+        .map(|row| Ok(Logprobs::on_host(gpu.read(row)?)))
+        .collect::<Result<Vec<_>, ModelError>>()?;
+    let selections = |rows: &[Logprobs]| -> Vec<Vec<Selection>> {
+        let selection = |i: usize| {
+            let sampling = Sampling {
+                temperature: [0.0, 0.7, 1.0, 1.5][i % 4],
+                top_p: [1.0, 0.95, 0.5][i % 3],
+                top_k: [0, 0, 20, 5][i / 4 % 4],
+            };
+            let guidance = Guidance { gamma: [0.5, 1.0, 3.0][i / 5 % 3], epsilon: 1e-4 };
+            Selection {
+                plain: rows[0].clone(),
+                guided: (i % 5 > 1).then(|| (rows[1].clone(), guidance)),
+                choice: Choice::Draw { sampling, key: RngKey::new(11).with(i as u64) },
+                alternatives: i % 3,
+                expects: None,
+            }
+        };
+        (0..draws).map(|i| vec![selection(i)]).collect()
+    };
+    let (ours, theirs) = (gpu.select(&selections(&on_device))?, select_on_host(&selections(&on_host)));
+    let same = ours.iter().zip(&theirs).filter(|(a, b)| a[0].tokens[0].token == b[0].tokens[0].token).count();
+    // Exponentials differ in their last bits: a sum may reach `top_p` a token earlier.
+    Ok((100 * (draws - same) <= draws, format!("{same} of {draws} draws are the same")))
+}
+
+/// A model of its own: what follows each token of a text.
+fn trained(mut gpu: Placed, mut cpu: Placed) -> Result<(bool, String), ModelError> {
+    let vocab = cpu.config.vocab;
+    let text: Vec<u32> = (0..96).map(|i| (i * i * 7919 % vocab.min(5000)) as u32).collect();
+    let pages: Vec<u32> = (0..3).collect();
+    let span = Span { tokens: &text, start: 0, pages: &pages, logits: LogitRows::All };
+    let theirs = rows(&mut *cpu.models[0], &[span])?;
+    let ours = rows(&mut *gpu.models[0], &[span])?;
+    let best = |row: &[f32]| super::sampling::sampler::argmax(row);
+    let (mut sum, mut other, mut wrong) = (0.0, 0, 0);
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        let (a, b) = (best(ours), best(theirs));
+        sum += (ours[b] - theirs[b]).abs();
+        other += usize::from(a != b);
+        wrong += usize::from(a != b && theirs[b] - theirs[a] > NEAR_TIE);
+    }
+    let mean = sum / text.len() as f32;
+    let (whole, _) = deviation(&ours, &theirs);
+    let detail = format!(
+        "the most probable token is another at {other} of {} positions, {wrong} of them no near tie; its log-probability \
+         deviates by {mean:.4}, that of all tokens by {whole:.4}",
+        text.len()
+    );
+    Ok((wrong == 0 && mean <= TRAINED_TOLERANCE, detail))
+}
