@@ -13,7 +13,8 @@ Steps, in this order:
    `--model` on that model too. Then the same once more in a new process, which must say the same but for times.
 3. `vigor bench` with random weights of three shapes, and transformers with weights of the same shapes, attention `eager`
    and `sdpa`, a process each, in turns.
-4. With `--model`: whole sessions of EG-CFG on that model, vigor's and the reference's way on transformers
+4. A synthetic session of EG-CFG (`../peers/egcfg_reference.py` defines it) with random weights, vigor's and the
+   reference's way on transformers, one per attention setting. With `--model` also: whole sessions of EG-CFG on that model, vigor's and the reference's way on transformers
    (`../peers/egcfg_reference.py`), one per attention setting.
 5. compute-sanitizer, memcheck and racecheck, on `vigor check --quick`.
 6. Step 3 again, `--rounds` times in all, as far as time allows. A figure is the median over the rounds; of the peer's
@@ -289,6 +290,27 @@ def sessions(steps, args, peer):
     return found
 
 
+def synthetic_sessions(steps, args, peer):
+    """Seconds of a synthetic session: vigor's, and the reference's by attention."""
+    model, name, found = f"random:{MODELS[0][0]}", "synthetic session", {}
+    command = [args.vigor, "bench", "--device", "cuda", "--json", "--offline", "--model", model]
+    command += ["--only", "synthetic-session", "--repeat", str(args.repeat), "--allow-weaker-sandbox"]
+    told = steps.run(f"{name}, vigor", command, 60, benched)
+    if told:
+        found["vigor"] = {"seconds": told["rows"][0]["milliseconds"]["median"] / 1e3, "document": told}
+    if not peer:
+        steps.left_out(f"{name}, transformers", "transformers is not here")
+    elif args.quick:
+        steps.left_out(f"{name}, transformers", "--quick")
+    else:
+        for attention in ("eager", "sdpa"):
+            command = [args.python, os.path.join(PEERS, "egcfg_reference.py"), model, "--synthetic"]
+            told = steps.run(f"{name}, {attention}", command + ["--device", "cuda", "--attention", attention], 90, document)
+            if told:
+                found[attention] = {"seconds": told["reference"]["seconds"], "document": told}
+    return found
+
+
 def sanitize(steps, args):
     tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     for kind in ("memcheck", "racecheck"):
@@ -367,6 +389,20 @@ def session_rows(args, found):
             entry["target"] = target("× the reference", entry["ratio"], SESSION)
         rows.append(entry)
     return rows
+
+
+def synthetic_rows(found):
+    """The synthetic session: vigor beside the peer at its better setting."""
+    peers = {attention: told["seconds"] for attention, told in found.items() if attention != "vigor"}
+    if "vigor" not in found:
+        return []
+    entry = {"model": MODELS[0][0], "row": "synthetic-session, seconds", "seconds": found["vigor"]["seconds"]}
+    if peers:
+        best = min(peers, key=peers.get)
+        entry.update(peer=peers[best], peer_setting=best, peer_all=peers, ratio=peers[best] / entry["seconds"])
+        # The target names the reference's own setting.
+        entry["target"] = target("× eager", peers["eager"] / entry["seconds"], SESSION) if "eager" in peers else None
+    return [{key: value for key, value in entry.items() if value is not None}]
 
 
 def table(rows):
@@ -450,25 +486,28 @@ def main():
 
     started, steps = time.monotonic(), Steps(args.minutes)
     told = {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "command": sys.argv, "gpu": gpu_of_the_system()}
-    check, bench, session = None, {}, {}
+    check, bench, session, synthetic = None, {}, {}, {}
     try:
         told["doctor"] = steps.run("vigor doctor", [args.vigor, "doctor"], 30, doctored)
         check = check_twice(steps, args)
         peer = told["transformers"] = peer_versions(steps, args)
         bench_models(steps, args, peer, 1, bench)
+        synthetic = synthetic_sessions(steps, args, peer)
         session = sessions(steps, args, peer)
         sanitize(steps, args)
         for number in range(2, args.rounds + 1):
             bench_models(steps, args, peer, number, bench)
     except KeyboardInterrupt:
         steps.note({"step": "all that was to follow", "state": "failed", "reason": "interrupted"})
-    rows = [row for name in bench for row in rows_of(name, bench[name])] + session_rows(args, session)
+    rows = [row for name in bench for row in rows_of(name, bench[name])]
+    rows += synthetic_rows(synthetic) + session_rows(args, session)
     told.update(
         seconds=round(time.monotonic() - started, 1),
         steps=steps.all,
         check=check,
         rows=rows,
         bench=bench,
+        synthetic_sessions=synthetic,
         sessions=session,
     )
     with open(os.path.join(args.out, "check.json"), "w", encoding="utf-8") as file:

@@ -20,12 +20,22 @@ pub enum Family {
     Step,
     /// One whole `eg-cfg` session.
     Session,
+    /// What a session asks of the engine, without a task: the same work for any weights, and for other engines.
+    SyntheticSession,
 }
 
 impl Family {
     /// All, in the order of the table.
-    pub const ALL: [Self; 7] =
-        [Self::Prefill, Self::Decode, Self::Shared, Self::Sessions, Self::Guided, Self::Step, Self::Session];
+    pub const ALL: [Self; 8] = [
+        Self::Prefill,
+        Self::Decode,
+        Self::Shared,
+        Self::Sessions,
+        Self::Guided,
+        Self::Step,
+        Self::Session,
+        Self::SyntheticSession,
+    ];
 
     /// The name that a user gives.
     pub fn name(self) -> &'static str {
@@ -37,6 +47,7 @@ impl Family {
             Self::Guided => "guided",
             Self::Step => "step",
             Self::Session => "session",
+            Self::SyntheticSession => "synthetic-session",
         }
     }
 }
@@ -76,7 +87,7 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self {
-            families: Family::ALL.to_vec(),
+            families: Family::ALL.into_iter().filter(|family| *family != Family::SyntheticSession).collect(),
             prompt: 512,
             branches: vec![1, 2, 4, 8, 16, 32],
             sessions: vec![1, 2, 4, 8, 16],
@@ -92,6 +103,31 @@ impl Default for Plan {
 pub(super) const PREFIX: usize = 256;
 /// Tokens by which the conditional stream of `guided` is longer: about a signal.
 pub(super) const SIGNAL: usize = 256;
+
+/// The numbers of a synthetic session, in tokens where nothing else is said; `benches/peers/egcfg_reference.py` does the
+/// same work with its `--synthetic`.
+pub(super) mod synthetic {
+    /// The plain prompt.
+    pub const PROMPT: usize = 700;
+    /// A signal.
+    pub const SIGNAL: usize = 600;
+    /// The end of the prompt, which follows the signal in the conditional prompt.
+    pub const TAIL: usize = 8;
+    /// Guided lines.
+    pub const LINES: usize = 12;
+    /// A line.
+    pub const LINE: usize = 12;
+    /// Candidates a line, a number.
+    pub const CANDIDATES: usize = 3;
+    /// Lines of a candidate, a number.
+    pub const HORIZON: usize = 3;
+    /// Temperature of the candidates.
+    pub const TEMPERATURE: f32 = 0.75;
+    /// Their top-p.
+    pub const TOP_P: f32 = 0.95;
+    /// Guidance strength γ.
+    pub const GAMMA: f32 = 1.0;
+}
 
 /// One row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,6 +153,7 @@ pub(super) enum Case {
         method: &'static str,
     },
     Session,
+    SyntheticSession,
 }
 
 impl fmt::Display for Case {
@@ -130,6 +167,7 @@ impl fmt::Display for Case {
             Self::Guided { gamma } => write!(f, "guided/gamma={gamma}"),
             Self::Step { method } => write!(f, "step/{method}"),
             Self::Session => f.write_str("session/eg-cfg"),
+            Self::SyntheticSession => f.write_str("synthetic-session"),
         }
     }
 }
@@ -140,7 +178,7 @@ impl Case {
         match self {
             Self::Prefill { .. } => "prompt",
             Self::Step { .. } => "step",
-            Self::Session => "session",
+            Self::Session | Self::SyntheticSession => "session",
             _ => "token",
         }
     }
@@ -162,6 +200,9 @@ impl Case {
             Self::Shared { prefix, .. } => prefix,
             Self::Decode | Self::Sessions { .. } => PREFIX,
             Self::Pair | Self::Guided { .. } => PREFIX + SIGNAL,
+            Self::SyntheticSession => {
+                synthetic::PROMPT + synthetic::SIGNAL + synthetic::LINES * synthetic::LINE
+            }
             Self::Step { .. } | Self::Session => 0,
         }
     }
@@ -190,6 +231,7 @@ impl Plan {
                     cases.extend([Case::Step { method: "vigor" }, Case::Step { method: "eg-cfg" }]);
                 }
                 Family::Session => cases.push(Case::Session),
+                Family::SyntheticSession => cases.push(Case::SyntheticSession),
             }
         }
         cases

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::BenchError;
-use super::case::{Case, PREFIX, Plan, SIGNAL};
+use super::case::{Case, PREFIX, Plan, SIGNAL, synthetic};
 use super::document::{Parts, StepCounts};
 use super::task::task;
 use crate::engine::{
@@ -223,6 +223,7 @@ impl<'a> Lab<'a> {
             Case::Guided { gamma } => self.guided(gamma),
             Case::Step { method } => self.step(method, stop),
             Case::Session => self.session(stop),
+            Case::SyntheticSession => self.synthetic_session(),
         }
     }
 
@@ -320,6 +321,46 @@ impl<'a> Lab<'a> {
             units: self.steps as f64,
             tokens: computed(std::slice::from_ref(&generated)),
             work: Some(self.costs.decode(self.steps, 2, lengths, lengths)),
+            pages: self.pages(),
+            ..Sample::default()
+        })
+    }
+
+    /// For each line: candidates from the plain prompt, a conditional prompt with a new signal, and a line under the
+    /// guidance of both.
+    fn synthetic_session(&mut self) -> Result<Sample, BenchError> {
+        self.prompts += 1;
+        let prompt = piece(&self.text, 131 * self.prompts, synthetic::PROMPT);
+        let (head, tail) = prompt.split_at(synthetic::PROMPT - synthetic::TAIL);
+        let sampling = Sampling { temperature: synthetic::TEMPERATURE, top_p: synthetic::TOP_P, top_k: 0 };
+        let started = Instant::now();
+        let mut trunk = self.client.sequence(&prompt)?;
+        let mut committed = Vec::new();
+        for line in 0..synthetic::LINES {
+            let tokens = synthetic::HORIZON * synthetic::LINE;
+            let key = RngKey::new(SEED).with(line as u64);
+            let request = Generate { key, ..one_way(synthetic::CANDIDATES, sampling, tokens) };
+            self.client.generate(&trunk, request)?;
+            let signal = piece(&self.text, 17 * (self.prompts * synthetic::LINES + line), synthetic::SIGNAL);
+            let mut conditional = trunk.fork(head.len());
+            conditional.append(&[&signal, tail, &committed].concat())?;
+            let request = Guide {
+                guidance: Guidance { gamma: synthetic::GAMMA, epsilon: 1e-8 },
+                sampling: Sampling::GREEDY,
+                key,
+                stop: Box::new(Never),
+                max_tokens: synthetic::LINE,
+                alternatives: 0,
+                drafts: Vec::new(),
+            };
+            let (generated, _, _) = self.client.guide(trunk, conditional, request)?;
+            committed.extend_from_slice(&generated.tokens);
+            trunk = generated.sequence;
+        }
+        Ok(Sample {
+            seconds: started.elapsed().as_secs_f64(),
+            units: 1.0,
+            tokens: committed.len(),
             pages: self.pages(),
             ..Sample::default()
         })

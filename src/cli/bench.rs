@@ -24,9 +24,10 @@ use super::{Interrupt, watched};
   vigor bench --json > before.json
   vigor bench --compare before.json
 
-Rows: prefill, decode, shared, sessions, guided, step, session. docs/performance.md says what each means.")]
+Rows: prefill, decode, shared, sessions, guided, step, session; and synthetic-session, only when it is named.
+docs/performance.md says what each means.")]
 pub struct Bench {
-    /// The rows to measure [default: all].
+    /// The rows to measure [default: all but synthetic-session].
     #[arg(long, value_name = "ROWS", value_delimiter = ',', value_parser = Family::from_str)]
     only: Vec<Family>,
     /// Sequences at once, of `shared` and `sessions` [default: 1,2,4,8,16, and 32 of `shared`].

@@ -87,10 +87,13 @@ fn allowed(logprobs: &[f32], sampling: Sampling) -> Vec<(u32, f32)> {
         let mut tokens = Vec::new();
         ops::at_least(logprobs, floor, &mut tokens);
         let whole = tokens.len() == logprobs.len();
+        if sampling.top_k > 0 && tokens.len() < k && !whole {
+            reach *= 4.0;
+            continue;
+        }
         tokens.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let enough = tokens.len() >= k;
         tokens.truncate(k);
-        let total = if enough && sampling.top_k > 0 {
+        let total = if sampling.top_k > 0 {
             // top_k comes first; top_p is then a share of what it left.
             tokens.iter().map(|&(_, l)| weight(l)).sum::<f64>()
         } else {
@@ -108,7 +111,7 @@ fn allowed(logprobs: &[f32], sampling: Sampling) -> Vec<(u32, f32)> {
                 tokens.truncate(last + 1);
                 return tokens;
             }
-            None if whole || (enough && sampling.top_k > 0) => return tokens,
+            None if whole || sampling.top_k > 0 => return tokens,
             None => reach *= 4.0,
         }
     }
@@ -149,6 +152,18 @@ mod tests {
         assert!((seen[1] - 0.375).abs() < 0.01 && seen[2] == 0.0, "{seen:?}");
         let seen = frequencies(&l, Sampling { temperature: 1.0, top_p: 0.81, top_k: 0 }, 40_000);
         assert!(seen[2] > 0.1 && seen[3] == 0.0, "{seen:?}");
+    }
+
+    #[test]
+    fn top_p_is_a_share_of_what_top_k_left_however_little_that_is() {
+        // Two tokens, and very many that hold a quarter of it all, of which the third that is kept holds nothing.
+        let mut l = vec![-13.0; 200_000];
+        (l[5], l[9]) = (0.0, -std::f32::consts::LN_2);
+        let tokens = |top_p| {
+            let allowed = allowed(&l, Sampling { temperature: 1.0, top_p, top_k: 3 });
+            allowed.into_iter().map(|(token, _)| token).collect::<Vec<_>>()
+        };
+        assert_eq!((tokens(0.6), tokens(0.7)), (vec![5], vec![5, 9]));
     }
 
     #[test]
