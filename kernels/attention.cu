@@ -44,9 +44,10 @@ template <u32 TILES> __device__ __forceinline__ void attend(const Attention &a) 
     __shared__ float maxima[CHUNK_PAGES][ROWS], weights[CHUNK_PAGES][ROWS];
     __shared__ float sums[CHUNK_PAGES][ROWS * PADDED];
     let_next_start();
-    wait_for_previous();
-    if (blockIdx.x >= ((const Pass *)a.pass)->items) return;
-    const Item &item = ((const Item *)a.items)[blockIdx.x];
+    // What the pass is about was written before it began: only queries, and the keys and values of its own rows, come from
+    // the kernel before this one.
+    const bool is_item = blockIdx.x < ((const Pass *)a.pass)->items;
+    const Item &item = ((const Item *)a.items)[is_item ? blockIdx.x : 0];
     const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, group = lane / 4, member = lane % 4;
     const u32 shared = a.heads / a.kv_heads, kv_head = blockIdx.y;
     const u32 rows = item.tokens * shared;
@@ -54,6 +55,13 @@ template <u32 TILES> __device__ __forceinline__ void attend(const Attention &a) 
     const size_t page = ((size_t)item.pages[warp] * a.kv_heads + kv_head) * PAGE * DIM;
     const Quad *keys = (const Quad *)((const u16 *)a.keys + page) + lane;
     const Quad *values = (const Quad *)((const u16 *)a.values + page) + lane;
+    if (is_item)
+        for (u32 line = lane; line < PAGE * DIM * 2 / 128; line += WARP) {
+            prefetch(keys - lane + line * 8);
+            prefetch(values - lane + line * 8);
+        }
+    wait_for_previous();
+    if (!is_item) return;
     const u32 chunks = ((const Pass *)a.pass)->chunks;
     const u32 start = item.chunk * CHUNK + warp * PAGE;
 
@@ -185,25 +193,54 @@ ATTENTION(6)
 ATTENTION(7)
 ATTENTION(8)
 
+// Chunks whose sums a lane of `attention_merge` holds at once.
+constexpr u32 AT_ONCE = 8;
+
 // Puts the chunks of a row together, in their order. A warp for each query head; blockIdx.x: 4 of them. Bound by the
-// latency of its few loads.
+// latency of its few loads, so they are all on their way before the first is needed.
 extern "C" __global__ void __launch_bounds__(128) attention_merge(Attention a) {
     let_next_start();
-    wait_for_previous();
+    const Pass pass = *(const Pass *)a.pass;
     const u32 number = blockIdx.x * 4 + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    const u32 token = number / a.heads, head = number % a.heads, dim = a.dim;
-    if (token >= ((const Pass *)a.pass)->tokens) return;
-    const u32 chunks = (((const u32 *)a.lengths)[token] + CHUNK - 1) / CHUNK, room = ((const Pass *)a.pass)->chunks;
-    const Pair *scales = (const Pair *)a.scales + (size_t)number * room;
-    const float *sums = (const float *)a.sums + (size_t)number * room * dim;
-    float most = -INFINITY, total = 0.0f;
-    for (u32 c = 0; c < chunks; c++) most = fmaxf(most, __uint_as_float(scales[c].x));
-    for (u32 c = 0; c < chunks; c++)
-        total = fmaf(__uint_as_float(scales[c].y), exp2f(__uint_as_float(scales[c].x) - most), total);
-    for (u32 d = lane; d < dim; d += WARP) {
-        float sum = 0.0f;
-        for (u32 c = 0; c < chunks; c++) sum = fmaf(sums[(size_t)c * dim + d], exp2f(__uint_as_float(scales[c].x) - most), sum);
-        ((u16 *)a.out)[activation_at(token, head * dim + d, a.heads * dim / 16)] = to_bf16(sum / total);
+    const u32 token = number / a.heads, head = number % a.heads;
+    const u32 length = token < pass.tokens ? ((const u32 *)a.lengths)[token] : 0;
+    wait_for_previous();
+    const u32 chunks = (length + CHUNK - 1) / CHUNK;
+    const Pair *scales = (const Pair *)a.scales + (size_t)number * pass.chunks;
+    const Quad *sums = (const Quad *)((const float *)a.sums + (size_t)number * pass.chunks * a.dim);
+    const u32 pieces = a.dim / 4; // of four dimensions each; a lane has one, or none
+
+    float most = -INFINITY;
+    for (u32 c = lane; c < chunks; c += WARP) most = fmaxf(most, __uint_as_float(scales[c].x));
+    most = warp_max(most);
+    float total = 0.0f, sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (u32 first = 0; first < chunks; first += AT_ONCE) {
+        Quad part[AT_ONCE];
+        Pair scale[AT_ONCE];
+#pragma unroll
+        for (u32 i = 0; i < AT_ONCE; i++)
+            if (first + i < chunks) {
+                scale[i] = scales[first + i];
+                if (lane < pieces) part[i] = sums[(size_t)(first + i) * pieces + lane];
+            }
+#pragma unroll
+        for (u32 i = 0; i < AT_ONCE; i++)
+            if (first + i < chunks) {
+                const float factor = exp2f(__uint_as_float(scale[i].x) - most);
+                total = fmaf(__uint_as_float(scale[i].y), factor, total);
+                if (lane < pieces) {
+                    sum[0] = fmaf(__uint_as_float(part[i].x), factor, sum[0]);
+                    sum[1] = fmaf(__uint_as_float(part[i].y), factor, sum[1]);
+                    sum[2] = fmaf(__uint_as_float(part[i].z), factor, sum[2]);
+                    sum[3] = fmaf(__uint_as_float(part[i].w), factor, sum[3]);
+                }
+            }
     }
+    if (chunks == 0 || lane >= pieces) return;
+    u16 *out = (u16 *)a.out;
+    const u32 tiles = a.heads * a.dim / 16, at = head * a.dim + lane * 4;
+    // Neighbours of an even input are one word.
+    *(u32 *)(out + activation_at(token, at, tiles)) = pack_bf16(sum[0] / total, sum[1] / total);
+    *(u32 *)(out + activation_at(token, at + 2, tiles)) = pack_bf16(sum[2] / total, sum[3] / total);
 }
 KERNEL(attention_merge)

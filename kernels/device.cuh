@@ -92,6 +92,15 @@ __device__ __forceinline__ Pair load_once(const Pair *at) {
 #endif
 }
 
+// Asks for 128 bytes to be on their way to the second-level cache. What lies there may change until it is loaded.
+__device__ __forceinline__ void prefetch(const void *at) {
+#ifdef VIGOR_EMULATION
+    (void)at;
+#else
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+#endif
+}
+
 // A load of what another block of the same launch wrote: not from the first-level cache.
 __device__ __forceinline__ Pair load_others(const Pair *at) {
 #ifdef VIGOR_EMULATION
@@ -104,8 +113,8 @@ __device__ __forceinline__ Pair load_others(const Pair *at) {
 }
 
 // A kernel may start while the one before it in the stream still runs. It may read weights at once, but must call
-// `wait_for_previous` before it touches anything that another kernel writes or reads; `let_next_start` allows the next
-// one to start.
+// `wait_for_previous` before it touches anything that another kernel writes or reads, and before it ends: the one after it
+// waits for it alone. `let_next_start` allows the next one to start.
 __device__ __forceinline__ void wait_for_previous() {
 #if !defined(VIGOR_EMULATION) && __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");

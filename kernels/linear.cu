@@ -314,18 +314,16 @@ template <class Format, u32 NT, u32 ROWS, u32 COUNT> __device__ __forceinline__ 
     Quad loaded[Products<Format, NT>::AHEAD];
     const Quad *weights = (const Quad *)a.weights + (size_t)min(row_tile, a.row_tiles - 1) * a.units * WARP + lane;
     Products<Format, NT>::load(loaded, weights, slice_begin(slice, a.units), slice_begin(slice + 1, a.units));
-    wait_for_previous();
-
+    if constexpr (COUNT == 1) {
+        // While the kernel before this one ends, the rest of the weights comes nearer: a unit of a warp is four lines.
+        const u32 end = slice_begin(slice + 1, a.units);
+        for (u32 unit = slice_begin(slice, a.units) + Products<Format, NT>::AHEAD + lane / 4; unit < end; unit += WARP / 4)
+            prefetch(weights - lane + (size_t)unit * WARP + lane % 4 * 8);
+    }
+    // What the pass is about was written before it began.
     const Pass *pass = (const Pass *)a.pass;
     const u32 tokens = a.task == LOGITS ? pass->wanted : pass->tokens;
-    if (first_token >= tokens) return;
     const u32 *token_of = (const u32 *)a.token_of;
-    if (a.squares)
-        for (u32 t = warp; t < TOKENS && first_token + t < tokens; t += WARPS) {
-            const u32 token = token_of ? token_of[first_token + t] : first_token + t;
-            const float value = inverse_norm(a, token);
-            if (lane == 0) inverse[t] = value;
-        }
     u32 x[NT];
 #pragma unroll
     for (u32 n = 0; n < NT; n++) {
@@ -334,6 +332,14 @@ template <class Format, u32 NT, u32 ROWS, u32 COUNT> __device__ __forceinline__ 
         const u32 token = token_of ? token_of[row] : row;
         x[n] = token / 8 * a.k_tiles * WARP + token % 8 * 4 + lane % 4;
     }
+    wait_for_previous();
+    if (first_token >= tokens) return;
+    if (a.squares)
+        for (u32 t = warp; t < TOKENS && first_token + t < tokens; t += WARPS) {
+            const u32 token = token_of ? token_of[first_token + t] : first_token + t;
+            const float value = inverse_norm(a, token);
+            if (lane == 0) inverse[t] = value;
+        }
     Products<Format, NT> products;
     slices<Format, NT, COUNT>(products, a, loaded, weights, slice, min(row_tile, a.row_tiles - 1), (const Pair *)a.x, x);
 
@@ -398,13 +404,13 @@ template <class Format, u32 NT, u32 ROWS, u32 COUNT> __device__ __forceinline__ 
 
 // Blocks of `many` tokens go through all slices: for prompts, and for so many outputs that there are blocks enough.
 #define LINEAR(name, Format, MANY)                                                                                           \
-    extern "C" __global__ void __launch_bounds__(256) name##_8(Linear a) { linear<Format, 1, 1, 1>(a); }                \
+    extern "C" __global__ void __launch_bounds__(256, 2) name##_8(Linear a) { linear<Format, 1, 1, 1>(a); }                \
     KERNEL(name##_8)                                                                                                   \
-    extern "C" __global__ void __launch_bounds__(256) name##_16(Linear a) { linear<Format, 2, 1, 1>(a); }               \
+    extern "C" __global__ void __launch_bounds__(256, 2) name##_16(Linear a) { linear<Format, 2, 1, 1>(a); }               \
     KERNEL(name##_16)                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(256) name##_32(Linear a) { linear<Format, 4, 2, 1>(a); }               \
+    extern "C" __global__ void __launch_bounds__(256, 2) name##_32(Linear a) { linear<Format, 4, 2, 1>(a); }               \
     KERNEL(name##_32)                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(256) name##_64(Linear a) { linear<Format, 8, 4, 1>(a); }               \
+    extern "C" __global__ void __launch_bounds__(256, 1) name##_64(Linear a) { linear<Format, 8, 4, 1>(a); }               \
     KERNEL(name##_64)                                                                                                  \
     extern "C" __global__ void __launch_bounds__(256, 1) name##_many(Linear a) { linear<Format, MANY / 8, 4, 4>(a); }      \
     KERNEL(name##_many)
