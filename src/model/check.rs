@@ -150,9 +150,12 @@ where
     let again = in_pieces(&[100, 1, 79])?;
     let (mean, worst) = deviation(&ours, &theirs);
     let same = ours == again;
-    let passed = same && mean <= TOLERANCE.0 && worst <= TOLERANCE.1;
+    let total = |row: &Vec<f32>| row.iter().map(|&l| f64::from(l).exp()).sum::<f64>();
+    let normalised = ours.iter().all(|row| (total(row) - 1.0).abs() < 1e-5);
+    let passed = same && normalised && mean <= TOLERANCE.0 && worst <= TOLERANCE.1;
     let pieces = if same { "the same in other pieces" } else { "NOT THE SAME in other pieces" };
-    Ok((passed, format!("deviates by {mean:.4}, at most {worst:.4}; {pieces}")))
+    let sums = if normalised { "" } else { "; probabilities DO NOT ADD UP to 1" };
+    Ok((passed, format!("deviates by {mean:.4}, at most {worst:.4}; {pieces}{sums}")))
 }
 
 /// A token after a trunk, alone, and beside other branches of the trunk and a prompt.
