@@ -92,12 +92,17 @@ __device__ __forceinline__ Pair load_once(const Pair *at) {
 #endif
 }
 
-// Asks for 128 bytes to be on their way to the second-level cache. What lies there may change until it is loaded.
-__device__ __forceinline__ void prefetch(const void *at) {
+// Asks for memory to be on its way to the second-level cache: a warp for `bytes` bytes from `at` on, a multiple of 16. What
+// lies there may still change until it is loaded.
+__device__ __forceinline__ void prefetch(const void *at, u32 bytes) {
 #ifdef VIGOR_EMULATION
-    (void)at;
+    (void)at, (void)bytes;
+#elif __CUDA_ARCH__ >= 900
+    if (threadIdx.x % WARP == 0 && bytes > 0)
+        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at), "r"(bytes) : "memory");
 #else
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+    for (u32 line = threadIdx.x % WARP * 128; line < bytes; line += WARP * 128)
+        asm volatile("prefetch.global.L2 [%0];" ::"l"((const u8 *)at + line));
 #endif
 }
 
@@ -142,17 +147,19 @@ __device__ __forceinline__ float warp_max(float value) {
 
 // Counts this block among the `blocks` that work on something together. Whether it is the last to arrive: then what
 // the others wrote before is visible to all its threads, and the counter is as before, ready for the next launch.
-// To be called by all threads of the block.
+// To be called by all threads of the block. One thread releases what its block wrote and acquires what others released; the
+// barriers pass that on to the block.
 __device__ __forceinline__ bool arrived_last(u32 *counter, u32 blocks) {
     __shared__ u32 arrived;
-    __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
+#ifdef VIGOR_EMULATION
         arrived = atomicAdd(counter, 1);
+#else
+        asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(arrived) : "l"(counter) : "memory");
+#endif
         if (arrived == blocks - 1) *counter = 0;
     }
     __syncthreads();
-    const bool last = arrived == blocks - 1;
-    if (last) __threadfence();
-    return last;
+    return arrived == blocks - 1;
 }

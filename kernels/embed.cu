@@ -15,6 +15,7 @@ struct Embed {
     u32 is_f16;  // else bf16
     u32 unused;
 };
+static_assert(sizeof(Embed) == 72, "as the Rust that launches it has it");
 
 // The value of an f16 number, exactly.
 __device__ __forceinline__ float f16_to_float(u32 bits) {

@@ -7,7 +7,9 @@ struct Pass {
     u32 tokens; // rows that go through the blocks
     u32 wanted; // rows whose logits are wanted
     u32 items;  // pieces of work of attention
-    u32 chunks; // room for unfinished sums of attention, a token
+    u32 whole;  // the first of them: those of whole chunks
+    u32 parts;  // room for unfinished sums of attention, a token
+    u32 unused[3];
 };
 
 // Activations stand as the second operand of the tensor cores takes them: eight tokens and sixteen inputs are 32 lanes of

@@ -8,6 +8,7 @@ struct Limits {
     u64 pieces; // in all; a multiple of threads × blocks × AT_ONCE
     u64 rounds; // of `multiply`
 };
+static_assert(sizeof(Limits) == 32, "as the Rust that launches it has it");
 
 constexpr u32 AT_ONCE = 8;
 

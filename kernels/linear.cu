@@ -51,6 +51,7 @@ struct Linear {
     u32 first_tile;   // HEADS: of all heads, that of these weights' first row tile
     u32 out_tiles;    // GATE, RESIDUAL: 16 values each of the activations written
 };
+static_assert(sizeof(Linear) == 192, "as the Rust that launches it has it");
 
 constexpr u32 ROWS_A_SLAB = 64;
 
@@ -106,10 +107,43 @@ template <bool HAS_OFFSETS> struct Nibbles {
     }
 };
 
+// What a lane loads at once: weights, and the scales of their groups (rows r and r + 8).
+template <class Format> struct Unit {
+    static constexpr u32 GROUPS = Format::GROUP == 0 ? 0 : Format::TILES / Format::GROUP;
+    Quad weights;
+    Pair scales[GROUPS == 0 ? 1 : GROUPS], offsets[Format::OFFSETS ? GROUPS : 1];
+};
+
+// The weights of a row tile, as a lane sees them.
+template <class Format> struct Weights {
+    const Quad *weights;
+    const Pair *scales, *offsets;
+
+    __device__ __forceinline__ Weights(const Linear &a, u32 row_tile) {
+        const u32 lane = threadIdx.x % WARP;
+        const size_t group = (size_t)row_tile * a.units * Unit<Format>::GROUPS * 8 + lane / 4;
+        weights = (const Quad *)a.weights + (size_t)row_tile * a.units * WARP + lane;
+        scales = (const Pair *)a.scales + group;
+        offsets = (const Pair *)a.offsets + group;
+    }
+
+    __device__ __forceinline__ void load(Unit<Format> &unit, u32 number) const {
+        unit.weights = load_once(weights + (size_t)number * WARP);
+        if constexpr (Format::GROUP > 0)
+#pragma unroll
+            for (u32 g = 0; g < Unit<Format>::GROUPS; g++) {
+                const size_t at = (size_t)(number * Unit<Format>::GROUPS + g) * 8;
+                unit.scales[g] = load_once(scales + at);
+                if constexpr (Format::OFFSETS) unit.offsets[g] = load_once(offsets + at);
+            }
+    }
+};
+
 // The products of one warp: one row tile, NT tiles of eight tokens.
 template <class Format, u32 NT> struct Products {
-    // Units that are on their way while others are computed.
-    static constexpr u32 AHEAD = (NT <= 2 ? 8 : 4) / (Format::GROUP == 0 ? 1 : 2);
+    // Units that are on their way while others are computed. Where they bring scales, there is room for fewer.
+    static constexpr u32 AHEAD = (NT <= 2 ? 8 : 4) / (Format::GROUP == 0 ? 1 : Format::OFFSETS && Format::TILES == 4 ? 4 : 2);
+    typedef Unit<Format> Units[AHEAD];
     float sums[NT][4];
 
     __device__ __forceinline__ void clear() {
@@ -126,40 +160,35 @@ template <class Format, u32 NT> struct Products {
             for (u32 i = 0; i < 4; i++) sums[n][i] += other.sums[n][i];
     }
 
-    static __device__ __forceinline__ void load(Quad (&units)[AHEAD], const Quad *weights, u32 unit, u32 end) {
+    static __device__ __forceinline__ void load(Units &units, const Weights<Format> &weights, u32 number, u32 end) {
 #pragma unroll
         for (u32 i = 0; i < AHEAD; i++)
-            if (unit + i < end) units[i] = load_once(weights + (size_t)(unit + i) * WARP);
+            if (number + i < end) weights.load(units[i], number + i);
     }
 
     // Adds one unit. `x[n]` is the place of the lane's inputs of token tile n.
-    __device__ __forceinline__ void unit(const Linear &a, const Quad &unit, u32 number, u32 row_tile,
-                                         const Pair *inputs, const u32 (&x)[NT]) {
+    __device__ __forceinline__ void unit(const Linear &a, const Unit<Format> &unit, u32 number, const Pair *inputs,
+                                         const u32 (&x)[NT]) {
         if constexpr (Format::GROUP == 0) {
 #pragma unroll
             for (u32 n = 0; n < NT; n++) {
                 const Pair b = inputs[x[n] + number * WARP];
-                mma(sums[n], unit, b.x, b.y);
+                mma(sums[n], unit.weights, b.x, b.y);
             }
         } else {
-            const u32 row = threadIdx.x % WARP / 4;
-            const u32 groups = a.units * (Format::TILES / Format::GROUP);
             const Quad ones = {0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80};
 #pragma unroll
-            for (u32 first = 0; first < Format::TILES; first += Format::GROUP) {
-                const size_t group = ((size_t)row_tile * groups + number * (Format::TILES / Format::GROUP) + first / Format::GROUP) * 8 + row;
-                const Pair scale = load_once((const Pair *)a.scales + group);
-                Pair offset = {0, 0};
-                if constexpr (Format::OFFSETS) offset = load_once((const Pair *)a.offsets + group);
+            for (u32 g = 0; g < Unit<Format>::GROUPS; g++) {
                 Quad tiles[Format::GROUP];
 #pragma unroll
-                for (u32 j = 0; j < Format::GROUP; j++) tiles[j] = Format::tile(unit, first + j, a.zero);
+                for (u32 j = 0; j < Format::GROUP; j++)
+                    tiles[j] = Format::tile(unit.weights, g * Format::GROUP + j, a.zero);
 #pragma unroll
                 for (u32 n = 0; n < NT; n++) {
                     float integers[4] = {0, 0, 0, 0}, inputs_sum[4] = {0, 0, 0, 0};
 #pragma unroll
                     for (u32 j = 0; j < Format::GROUP; j++) {
-                        const u32 tile = number * Format::TILES + first + j;
+                        const u32 tile = number * Format::TILES + g * Format::GROUP + j;
                         // The last unit may be longer than the inputs; its weights are zero.
                         const Pair b = inputs[x[n] + min(tile, a.k_tiles - 1) * WARP];
                         mma(integers, tiles[j], b.x, b.y);
@@ -167,9 +196,12 @@ template <class Format, u32 NT> struct Products {
                     }
 #pragma unroll
                     for (u32 i = 0; i < 4; i++) {
+                        const Pair &scale = unit.scales[g];
                         sums[n][i] = fmaf(__uint_as_float(i < 2 ? scale.x : scale.y), integers[i], sums[n][i]);
-                        if constexpr (Format::OFFSETS)
+                        if constexpr (Format::OFFSETS) {
+                            const Pair &offset = unit.offsets[g];
                             sums[n][i] = fmaf(__uint_as_float(i < 2 ? offset.x : offset.y), inputs_sum[i], sums[n][i]);
+                        }
                     }
                 }
             }
@@ -177,15 +209,15 @@ template <class Format, u32 NT> struct Products {
     }
 
     // One slice, whose first units are loaded.
-    __device__ __forceinline__ void slice(const Linear &a, Quad (&loaded)[AHEAD], const Quad *weights, u32 first,
-                                          u32 end, u32 row_tile, const Pair *inputs, const u32 (&x)[NT]) {
+    __device__ __forceinline__ void slice(const Linear &a, Units &loaded, const Weights<Format> &weights, u32 first,
+                                          u32 end, const Pair *inputs, const u32 (&x)[NT]) {
         clear();
         for (u32 number = first; number < end; number += AHEAD) {
-            Quad next[AHEAD];
+            Units next;
             load(next, weights, number + AHEAD, end);
 #pragma unroll
             for (u32 i = 0; i < AHEAD; i++)
-                if (number + i < end) unit(a, loaded[i], number + i, row_tile, inputs, x);
+                if (number + i < end) unit(a, loaded[i], number + i, inputs, x);
 #pragma unroll
             for (u32 i = 0; i < AHEAD; i++) loaded[i] = next[i];
         }
@@ -198,27 +230,43 @@ __device__ __forceinline__ u32 slice_begin(u32 slice, u32 units) {
 
 // The tree over COUNT slices from `slice` on.
 template <class Format, u32 NT, u32 COUNT>
-__device__ __forceinline__ void slices(Products<Format, NT> &out, const Linear &a, Quad (&loaded)[Products<Format, NT>::AHEAD],
-                                       const Quad *weights, u32 slice, u32 row_tile, const Pair *inputs,
-                                       const u32 (&x)[NT]) {
+__device__ __forceinline__ void slices(Products<Format, NT> &out, const Linear &a,
+                                       typename Products<Format, NT>::Units &loaded, const Weights<Format> &weights,
+                                       u32 slice, const Pair *inputs, const u32 (&x)[NT]) {
     if constexpr (COUNT == 1) {
-        out.slice(a, loaded, weights, slice_begin(slice, a.units), slice_begin(slice + 1, a.units), row_tile, inputs, x);
+        out.slice(a, loaded, weights, slice_begin(slice, a.units), slice_begin(slice + 1, a.units), inputs, x);
     } else {
-        slices<Format, NT, COUNT / 2>(out, a, loaded, weights, slice, row_tile, inputs, x);
+        slices<Format, NT, COUNT / 2>(out, a, loaded, weights, slice, inputs, x);
         Products<Format, NT> second;
         const u32 half = slice + COUNT / 2;
         Products<Format, NT>::load(loaded, weights, slice_begin(half, a.units), slice_begin(half + 1, a.units));
-        slices<Format, NT, COUNT / 2>(second, a, loaded, weights, half, row_tile, inputs, x);
+        slices<Format, NT, COUNT / 2>(second, a, loaded, weights, half, inputs, x);
         out.add(second);
     }
 }
 
-// 1 / sqrt(mean of squares + epsilon) of a token, the same in all lanes of the warp.
-__device__ __forceinline__ float inverse_norm(const Linear &a, u32 token) {
-    const float *squares = (const float *)a.squares + (size_t)token * a.parts;
-    float sum = 0.0f;
-    for (u32 i = threadIdx.x % WARP; i < a.parts; i += WARP) sum += squares[i];
-    return 1.0f / sqrtf(warp_sum(sum) / a.width + a.epsilon);
+// 1 / sqrt(mean of squares + epsilon) of the tokens of a block, for which its warps share the work: each lane adds up its
+// part of several tokens side by side.
+template <u32 TOKENS> __device__ __forceinline__ void inverse_norms(const Linear &a, u32 first, u32 tokens, float *out) {
+    constexpr u32 EACH = TOKENS / WARPS;
+    const u32 *token_of = (const u32 *)a.token_of;
+    const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    const float *squares[EACH];
+    float sums[EACH];
+#pragma unroll
+    for (u32 i = 0; i < EACH; i++) {
+        const u32 row = min(first + warp + i * WARPS, tokens - 1);
+        squares[i] = (const float *)a.squares + (size_t)(token_of ? token_of[row] : row) * a.parts;
+        sums[i] = 0.0f;
+    }
+    for (u32 part = lane; part < a.parts; part += WARP)
+#pragma unroll
+        for (u32 i = 0; i < EACH; i++) sums[i] += squares[i][part];
+#pragma unroll
+    for (u32 i = 0; i < EACH; i++) {
+        const float value = 1.0f / sqrtf(warp_sum(sums[i]) / a.width + a.epsilon);
+        if (lane == 0) out[warp + i * WARPS] = value;
+    }
 }
 
 // What becomes of two sums: those of outputs `row` and `row + 8` of a row tile. Eight neighbouring lanes hold the rows of
@@ -296,8 +344,12 @@ __device__ __forceinline__ void finish(const Linear &a, u32 token, bool live, u3
     }
 }
 
+// Bytes of a warp's weights that are asked for ahead of time at most: all blocks together must not fill the cache.
+constexpr u32 MOST_PREFETCHED = 16384;
+
 // Blocks of eight warps: ROWS row tiles, the other way the slices, COUNT a warp. blockIdx: row tiles, parts of the
-// slices, groups of NT · 8 tokens.
+// slices, groups of NT · 8 tokens; where a block goes through many slices (COUNT > 1) the groups come first, so that those
+// of the same weights run side by side.
 template <class Format, u32 NT, u32 ROWS, u32 COUNT> __device__ __forceinline__ void linear(const Linear &a) {
     constexpr u32 ACROSS = WARPS / ROWS;                 // warps that share a row tile
     constexpr u32 BLOCKS = SLICES / (ACROSS * COUNT);    // blocks that share a row tile
@@ -305,21 +357,21 @@ template <class Format, u32 NT, u32 ROWS, u32 COUNT> __device__ __forceinline__ 
     __shared__ float sums[WARPS][TOKENS * PADDED];
     __shared__ float inverse[TOKENS];
 
+    const u32 tile_block = COUNT > 1 ? blockIdx.z : blockIdx.x, token_block = COUNT > 1 ? blockIdx.x : blockIdx.z;
+    const u32 tile_blocks = COUNT > 1 ? gridDim.z : gridDim.x;
     const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    const u32 row_tile = blockIdx.x * ROWS + warp % ROWS;
+    const u32 row_tile = tile_block * ROWS + warp % ROWS;
     const u32 slice = (blockIdx.y * ACROSS + warp / ROWS) * COUNT;
-    const u32 first_token = blockIdx.z * TOKENS;
+    const u32 first_token = token_block * TOKENS;
 
     let_next_start();
-    Quad loaded[Products<Format, NT>::AHEAD];
-    const Quad *weights = (const Quad *)a.weights + (size_t)min(row_tile, a.row_tiles - 1) * a.units * WARP + lane;
-    Products<Format, NT>::load(loaded, weights, slice_begin(slice, a.units), slice_begin(slice + 1, a.units));
-    if constexpr (COUNT == 1) {
-        // While the kernel before this one ends, the rest of the weights comes nearer: a unit of a warp is four lines.
-        const u32 end = slice_begin(slice + 1, a.units);
-        for (u32 unit = slice_begin(slice, a.units) + Products<Format, NT>::AHEAD + lane / 4; unit < end; unit += WARP / 4)
-            prefetch(weights - lane + (size_t)unit * WARP + lane % 4 * 8);
-    }
+    // While the kernel before this one ends, the first weights are loaded and the next ones come nearer.
+    typename Products<Format, NT>::Units loaded;
+    const Weights<Format> weights(a, min(row_tile, a.row_tiles - 1));
+    const u32 begin = slice_begin(slice, a.units), ahead = min(begin + Products<Format, NT>::AHEAD, slice_begin(slice + 1, a.units));
+    Products<Format, NT>::load(loaded, weights, begin, slice_begin(slice + 1, a.units));
+    prefetch(weights.weights - lane + (size_t)ahead * WARP,
+             min((slice_begin(slice + COUNT, a.units) - ahead) * WARP * (u32)sizeof(Quad), MOST_PREFETCHED));
     // What the pass is about was written before it began.
     const Pass *pass = (const Pass *)a.pass;
     const u32 tokens = a.task == LOGITS ? pass->wanted : pass->tokens;
@@ -334,14 +386,9 @@ template <class Format, u32 NT, u32 ROWS, u32 COUNT> __device__ __forceinline__ 
     }
     wait_for_previous();
     if (first_token >= tokens) return;
-    if (a.squares)
-        for (u32 t = warp; t < TOKENS && first_token + t < tokens; t += WARPS) {
-            const u32 token = token_of ? token_of[first_token + t] : first_token + t;
-            const float value = inverse_norm(a, token);
-            if (lane == 0) inverse[t] = value;
-        }
+    if (a.squares && BLOCKS == 1) inverse_norms<TOKENS>(a, first_token, tokens, inverse);
     Products<Format, NT> products;
-    slices<Format, NT, COUNT>(products, a, loaded, weights, slice, min(row_tile, a.row_tiles - 1), (const Pair *)a.x, x);
+    slices<Format, NT, COUNT>(products, a, loaded, weights, slice, (const Pair *)a.x, x);
 
     const u32 group = lane / 4, member = lane % 4;
 #pragma unroll
@@ -363,11 +410,13 @@ template <class Format, u32 NT, u32 ROWS, u32 COUNT> __device__ __forceinline__ 
             for (u32 i = 0; i + step < ACROSS; i += 2 * step) values[i] += values[i + step];
         return values[0];
     };
-    Pair *partial = (Pair *)a.partial + (size_t)(blockIdx.z * gridDim.x + blockIdx.x) * BLOCKS * PAIRS;
+    Pair *partial = (Pair *)a.partial + (size_t)(token_block * tile_blocks + tile_block) * BLOCKS * PAIRS;
     if constexpr (BLOCKS > 1) {
         for (u32 pair = threadIdx.x; pair < PAIRS; pair += WARPS * WARP)
             partial[blockIdx.y * PAIRS + pair] = {__float_as_uint(tree(pair, pair % 8)), __float_as_uint(tree(pair, pair % 8 + 8))};
-        if (!arrived_last((u32 *)a.counters + blockIdx.z * gridDim.x + blockIdx.x, BLOCKS)) return;
+        if (!arrived_last((u32 *)a.counters + token_block * tile_blocks + tile_block, BLOCKS)) return;
+        if (a.squares) inverse_norms<TOKENS>(a, first_token, tokens, inverse);
+        __syncthreads();
     }
     for (u32 pair = threadIdx.x; pair < PAIRS; pair += WARPS * WARP) {
         float low, high;
@@ -392,7 +441,7 @@ template <class Format, u32 NT, u32 ROWS, u32 COUNT> __device__ __forceinline__ 
             low = tree(pair, pair % 8);
             high = tree(pair, pair % 8 + 8);
         }
-        const u32 t = pair / 8 % TOKENS, tile = blockIdx.x * ROWS + pair / (8 * TOKENS);
+        const u32 t = pair / 8 % TOKENS, tile = tile_block * ROWS + pair / (8 * TOKENS);
         const bool live = first_token + t < tokens && tile < a.row_tiles;
         if (a.squares && live) {
             low *= inverse[t];

@@ -7,6 +7,7 @@ struct CopyPages {
     u64 size;  // 16-byte pieces of a page
     u64 count; // pages
 };
+static_assert(sizeof(CopyPages) == 32, "as the Rust that launches it has it");
 
 // blockIdx: pair, layer's keys or values.
 extern "C" __global__ void __launch_bounds__(256) copy_pages(CopyPages a) {

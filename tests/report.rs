@@ -370,7 +370,7 @@ fn newer_schemas_are_refused() {
     // Even when the line is no longer of today's type.
     let error = fault("trace.jsonl", |text| newer(text).replacen("\"prompt\":", "\"text\":", 1));
     assert!(error.contains("trace.jsonl has schema version 2"), "{error}");
-    let error = fault("run_manifest.json", |text| text.replacen("\"schema\": 1", "\"schema\": 9", 1));
+    let error = fault("run_manifest.json", |text| text.replacen("\"schema\": 2", "\"schema\": 9", 1));
     assert!(error.contains("run_manifest.json has schema version 9"), "{error}");
 }
 

@@ -361,6 +361,10 @@ fn a_folder_of_another_experiment_is_refused_with_the_key_that_differs() {
     let error = refused(other);
     assert!(error.contains("`model.sha256`: it has \"00\", given is \"99\""), "{error}");
     let mut other = manifest(&config0, &tasks2);
+    other.model.arithmetic = "cuda sm_90".into();
+    let error = refused(other);
+    assert!(error.contains("`model.arithmetic`") && error.contains("--device"), "{error}");
+    let mut other = manifest(&config0, &tasks2);
     other.dataset.sha256 = "99".into();
     assert!(refused(other).contains("`dataset.sha256`"));
 
@@ -374,14 +378,28 @@ fn a_folder_of_another_experiment_is_refused_with_the_key_that_differs() {
 }
 
 #[test]
+fn a_manifest_from_before_there_were_gpus_is_one_of_the_processor() {
+    let (dir, tasks) = (tempfile::tempdir().unwrap(), tasks(1));
+    let config = config(1, 0);
+    drop(Journal::open(dir.path(), manifest(&config, &tasks)).unwrap());
+    let path = dir.path().join("run_manifest.json");
+    let mut old: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    old["schema"] = 1.into();
+    old["model"].as_object_mut().unwrap().remove("arithmetic").expect("it is written");
+    std::fs::write(&path, old.to_string()).unwrap();
+    let journal = Journal::open(dir.path(), manifest(&config, &tasks)).unwrap();
+    assert_eq!(journal.manifest().model.arithmetic, "cpu");
+}
+
+#[test]
 fn newer_manifests_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), &config(1, 0), &tasks(1), &Fake { millis: 0 }).unwrap();
     let path = dir.path().join("run_manifest.json");
-    let text = std::fs::read_to_string(&path).unwrap().replace("\"schema\": 1", "\"schema\": 2");
+    let text = std::fs::read_to_string(&path).unwrap().replace("\"schema\": 2", "\"schema\": 3");
     std::fs::write(&path, text).unwrap();
     let error = Journal::open(dir.path(), manifest(&config(1, 0), &tasks(1))).unwrap_err().to_string();
-    assert!(error.contains("schema version 2") && error.contains("newer vigor"), "{error}");
+    assert!(error.contains("schema version 3") && error.contains("newer vigor"), "{error}");
 }
 
 #[test]

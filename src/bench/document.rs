@@ -63,7 +63,7 @@ pub struct Row {
     /// Multiplications and additions of the model a second, in 10⁹; of the median repetition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gflop_per_second: Option<f64>,
-    /// The same, as a part of the machine's limit.
+    /// The same, as a part of the machine's limit: f32 of a processor, bf16 of a GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_fma_rate: Option<f64>,
     /// Pages of keys and values in use at the end of a repetition, those of other rows included.

@@ -123,7 +123,7 @@ pub fn run(
         kv_bytes_per_token: bench.kv_bytes_per_token,
         repeat: plan.repeat,
         peak_memory_bytes: peaks.into_iter().fold(loading, u64::max),
-        notes: notes(&cases, &rows),
+        notes: notes(&cases, &rows, bench.clients().len()),
         rows,
         task: if sessions { Some(solved(bench, plan, written)?) } else { None },
         machine,
@@ -176,8 +176,11 @@ fn row(case: Case, samples: &[Sample], peak: u64, machine: &Machine) -> Row {
 }
 
 /// Sessions that run beside each other must not take from the whole.
-fn notes(cases: &[Case], rows: &[Row]) -> Vec<String> {
+fn notes(cases: &[Case], rows: &[Row], engines: usize) -> Vec<String> {
     let mut notes = Vec::new();
+    if engines > 1 {
+        notes.push(format!("{engines} GPUs have the model: each row is one's, sessions take them in turns"));
+    }
     let sessions: Vec<&Row> = cases
         .iter()
         .zip(rows)

@@ -3,11 +3,12 @@
 use clap::Args;
 use vigor::model::ModelFiles;
 use vigor::model::check;
-use vigor::model::device::gpus;
+use vigor::model::device::{Wanted, gpus};
 use vigor::source::Kind;
+use vigor::team::Team;
 
 use super::common::Machine;
-use super::exit::{FAILURE, Failure};
+use super::exit::{FAILURE, Failure, USAGE};
 use super::say::{say, tell};
 
 /// Compare a GPU with the processor: logits in every weight format, a row in other company, draws.
@@ -33,10 +34,17 @@ pub struct Check {
 
 pub fn check(args: &Check) -> Result<(), Failure> {
     let placement = args.machine.placement()?;
+    if placement.device == Wanted::Cpu || placement.gpus.len() > 1 {
+        return Err(Failure::message(
+            USAGE,
+            "one GPU is compared with the processor: name it with --devices N",
+        ));
+    }
     let model = match &args.model {
         Some(name) => {
-            let path = args.machine.find(name, Kind::Model)?.path;
-            Some([ModelFiles::open(&path)?, ModelFiles::open(&path)?])
+            let found = args.machine.find(name, Kind::Model)?;
+            let open = || ModelFiles::named(&found.name, &found.path);
+            Some([open()?, open()?])
         }
         None => None,
     };
@@ -50,7 +58,8 @@ pub fn check(args: &Check) -> Result<(), Failure> {
             say!("{}", line(check));
         }
     };
-    let checks = check::check(&placement, model, args.quick, &mut watch)?;
+    let compare = || check::check(&placement, model, args.quick, &mut watch);
+    let checks = Team::new(args.machine.threads()).install(compare)?;
     let device = gpus()?.get(placement.gpus.first().copied().unwrap_or(0)).map(|gpu| gpu.name.clone());
     if args.json {
         let document = serde_json::json!({ "device": device, "checks": checks });

@@ -29,7 +29,7 @@ pub struct Machine {
     /// large for one, a part of its layers [default: 0].
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub devices: Vec<usize>,
-    /// Share of a GPU's memory to take, weights included.
+    /// Share of a GPU's memory that may be in use in all, that of other programs included.
     #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = share)]
     pub gpu_memory: f64,
     /// Memory for keys and values in MiB [default: 3072; on a GPU what its share leaves].
@@ -81,6 +81,9 @@ impl Machine {
             Device::Cpu => Wanted::Cpu,
             Device::Cuda => Wanted::Cuda,
         };
+        if (1..self.devices.len()).any(|i| self.devices[..i].contains(&self.devices[i])) {
+            return Err(Failure::message(USAGE, "--devices names a GPU twice"));
+        }
         Ok(Placement {
             device,
             gpus: self.devices.clone(),
@@ -108,7 +111,7 @@ impl Machine {
                 path: name.into(),
                 files: Vec::new(),
                 manifest: None,
-                sha256: "random".to_owned(),
+                sha256: name.to_owned(),
                 origin: Origin::Path,
             });
         }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use vigor::model::cpu::Isa;
+use vigor::model::device::gpus;
 use vigor::sandbox::{Capability, Policy, PoolConfig, Python, effective};
 use vigor::source::{Kind, Places, located, manifests};
 
@@ -21,21 +22,24 @@ pub fn doctor(args: &Doctor) -> Result<(), Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     say!("vigor    {}", env!("CARGO_PKG_VERSION"));
     say!("device   cpu ({} threads, {})", threads, Isa::detect().name());
-    let gpus = match vigor::model::device::gpus() {
-        Ok(gpus) => gpus,
-        Err(error) => {
-            say!("gpu      {error}");
-            Vec::new()
+    match gpus() {
+        Err(error) => say!("gpu      {error}"),
+        Ok(gpus) if gpus.is_empty() => {
+            let why = if cfg!(feature = "cuda") { "none found" } else { "not supported by this build" };
+            say!("gpu      {why}");
         }
-    };
-    for gpu in &gpus {
-        let (major, minor) = (gpu.capability / 10, gpu.capability % 10);
-        let memory = gpu.memory_bytes as f64 / f64::from(1 << 30);
-        say!("gpu {:<4} {} (compute capability {major}.{minor}, {memory:.0} GiB)", gpu.ordinal, gpu.name);
-    }
-    if gpus.is_empty() {
-        let why = if cfg!(feature = "cuda") { "none found" } else { "not supported by this build" };
-        say!("gpu      {why}");
+        Ok(gpus) => {
+            for gpu in gpus {
+                let (major, minor) = (gpu.capability / 10, gpu.capability % 10);
+                let memory = gpu.memory_bytes as f64 / f64::from(1 << 30);
+                let usable = if gpu.is_usable() { "" } else { ", too old: 8.0 is needed" };
+                say!(
+                    "gpu {:<4} {} (compute capability {major}.{minor}, {memory:.0} GiB{usable})",
+                    gpu.ordinal,
+                    gpu.name
+                );
+            }
+        }
     }
 
     let places = Places::from_env()?;

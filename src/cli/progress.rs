@@ -57,13 +57,13 @@ impl Downloads {
 /// terminal: a line for each finished session.
 pub struct RunBar {
     bar: ProgressBar,
-    client: Client,
+    clients: Vec<Client>,
     started: Instant,
     terminal: bool,
 }
 
 impl RunBar {
-    pub fn new(client: Client) -> Self {
+    pub fn new(clients: Vec<Client>) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = ProgressBar::new(0);
         if !terminal {
@@ -75,12 +75,13 @@ impl RunBar {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, client, started: Instant::now(), terminal }
+        Self { bar, clients, started: Instant::now(), terminal }
     }
 
     /// New tokens a second since the run began, over all sessions.
     fn rate(&self) -> f64 {
-        let tokens = self.client.stats().generated_tokens.load(std::sync::atomic::Ordering::Relaxed);
+        let of = |client: &Client| client.stats().generated_tokens.load(std::sync::atomic::Ordering::Relaxed);
+        let tokens: u64 = self.clients.iter().map(of).sum();
         tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-3)
     }
 

@@ -82,7 +82,7 @@ pub fn run_config(
             repair.rewritten
         );
     }
-    let bar = RunBar::new(bench.client());
+    let bar = RunBar::new(bench.clients());
     let summary = watched(|| execute(&mut journal, config, &tasks, &bench, &bar, interrupt));
     bar.finish();
     let summary = summary?;

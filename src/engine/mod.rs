@@ -22,7 +22,7 @@ pub use job::{Finish, Generate, Generated, Guide, Sampler, StopRule, Usage};
 pub enum EngineError {
     /// No page is free.
     #[error(
-        "out of memory for keys and values: all {pages} pages of {page_len} tokens are in use; give more with --kv-memory, or run fewer sessions or candidates at once"
+        "out of memory for keys and values: all {pages} pages of {page_len} tokens are in use; give more with --kv-memory (on a GPU with --gpu-memory), or run fewer sessions or candidates at once"
     )]
     OutOfPages {
         /// Pages there are.

@@ -157,6 +157,13 @@ impl ModelConfig {
             .collect()
     }
 
+    /// Cosine and sine of the turn at a position by an inverse frequency. The angle is rounded to f32 as in the reference
+    /// implementations; its sine is exact.
+    pub fn turn(position: usize, inverse_frequency: f32) -> (f32, f32) {
+        let angle = f64::from(position as f32 * inverse_frequency);
+        (angle.cos() as f32, angle.sin() as f32)
+    }
+
     /// Reads a Hugging Face `config.json`.
     pub fn from_hf_json(text: &str) -> Result<Self, ModelError> {
         let raw: HfConfig = serde_json::from_str(text).map_err(|e| ModelError::Config(e.to_string()))?;

@@ -86,10 +86,9 @@ impl RopeTable {
         let half = self.inverse_frequencies.len();
         for position in self.cos.len() / half..positions {
             for &f in &self.inverse_frequencies {
-                // The angle is rounded to f32 as in the reference implementations; its sine is exact.
-                let angle = f64::from(position as f32 * f);
-                self.cos.push(angle.cos() as f32);
-                self.sin.push(angle.sin() as f32);
+                let (cos, sin) = ModelConfig::turn(position, f);
+                self.cos.push(cos);
+                self.sin.push(sin);
             }
         }
     }

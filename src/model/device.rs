@@ -22,7 +22,7 @@ pub struct Placement {
     pub device: Wanted,
     /// Numbers of the GPUs; none: the first.
     pub gpus: Vec<usize>,
-    /// Share of a GPU's memory that may be taken, weights included.
+    /// Share of a GPU's memory that may be in use in all, that of other programs included.
     pub gpu_memory: f64,
     /// Bytes for keys and values at most. On a processor [`KV_BYTES`] where nothing is said, on a GPU what its share
     /// leaves.
@@ -65,10 +65,13 @@ pub struct GpuLimits {
 /// Measures the first GPU that a model would be placed on; `None` where it would be on the processor. To be done before
 /// the model is loaded.
 pub fn measure(placement: &Placement) -> Result<Option<(GpuInfo, GpuLimits)>, ModelError> {
-    if wants_gpu(placement)? {
-        measure_gpu(placement.gpus.first().copied().unwrap_or(0)).map(Some)
-    } else {
-        Ok(None)
+    if wants_gpu(placement)? { measure_gpu(placement.gpus.first().copied()).map(Some) } else { Ok(None) }
+}
+
+impl GpuInfo {
+    /// Whether the kernels run on it: on Ampere (8.0) and later.
+    pub fn is_usable(&self) -> bool {
+        self.capability >= 80
     }
 }
 
@@ -115,7 +118,7 @@ fn wants_gpu(placement: &Placement) -> Result<bool, ModelError> {
     match placement.device {
         Wanted::Cpu => Ok(false),
         Wanted::Cuda => Ok(true),
-        Wanted::Auto => Ok(!placement.gpus.is_empty() || gpus()?.iter().any(|gpu| gpu.capability >= 80)),
+        Wanted::Auto => Ok(!placement.gpus.is_empty() || gpus()?.iter().any(GpuInfo::is_usable)),
     }
 }
 
@@ -128,8 +131,7 @@ pub fn gpus() -> Result<Vec<GpuInfo>, ModelError> {
 #[cfg(not(feature = "cuda"))]
 fn not_built<T>() -> Result<T, ModelError> {
     Err(ModelError::Device(
-        "this vigor was built without CUDA; build it with `cargo build --release --features cuda`, or use --device cpu"
-            .into(),
+        "this vigor was built without CUDA; build it with `cargo build --release --features cuda`".into(),
     ))
 }
 
@@ -144,7 +146,7 @@ pub(super) fn place(
 }
 
 #[cfg(not(feature = "cuda"))]
-fn measure_gpu(_: usize) -> Result<(GpuInfo, GpuLimits), ModelError> {
+fn measure_gpu(_: Option<usize>) -> Result<(GpuInfo, GpuLimits), ModelError> {
     not_built()
 }
 

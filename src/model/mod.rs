@@ -64,11 +64,11 @@ pub enum ModelError {
     #[error("not supported: {0}")]
     Unsupported(String),
     /// A device cannot be used, or failed.
-    #[error("the GPU cannot be used: {0}")]
+    #[error("the GPU cannot be used: {0}; --device cpu computes without one")]
     Device(String),
     /// A device has not enough memory.
     #[error(
-        "out of device memory when {0}; use a smaller or quantised model, or leave more of the device free"
+        "out of device memory when {0}; use a smaller or quantised model or fewer sessions and candidates, leave more of the device free, name more with --devices, or use --device cpu"
     )]
     DeviceMemory(String),
 }
@@ -143,6 +143,14 @@ impl ModelFiles {
             Ok(Self::Safetensors(Box::new(safetensors::SafetensorsDir::open(path)?), config))
         } else {
             Ok(Self::Gguf(Box::new(gguf::Gguf::open(path)?)))
+        }
+    }
+
+    /// Opens what a user named: random weights by the name, anything else by the path that was found for it.
+    pub fn named(name: &str, path: &Path) -> Result<Self, ModelError> {
+        match name.strip_prefix(random::PREFIX) {
+            Some(shape) => Self::random(shape),
+            None => Self::open(path),
         }
     }
 

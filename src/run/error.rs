@@ -38,7 +38,8 @@ pub enum RunError {
     /// The folder holds another experiment.
     #[error(
         "{dir} holds a run with another `{key}`: it has {old}, given is {new}. \
-         Restore it to go on with that run, or choose another `out` folder"
+         Restore it{how} to go on with that run, or choose another `out` folder",
+        how = if key == "model.arithmetic" { " with --device" } else { "" }
     )]
     Differs {
         /// The folder of the run.

@@ -19,7 +19,7 @@ use super::grid::Cell;
 use crate::task::Task;
 
 /// Version of the manifest's schema; a reader refuses a newer one.
-pub const MANIFEST_SCHEMA: u32 = 1;
+pub const MANIFEST_SCHEMA: u32 = 2;
 
 /// The manifest's file name in the folder of a run.
 pub const MANIFEST_FILE: &str = "run_manifest.json";
@@ -81,7 +81,8 @@ pub struct DatasetInfo {
     pub tasks: usize,
 }
 
-/// What computed a part of a run. None of it may change a result.
+/// What computed a part of a run. None of it may change a result; the kind of arithmetic, which does, is in
+/// [`ModelInfo`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Number of sessions that were finished when this part began.

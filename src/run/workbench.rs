@@ -111,10 +111,7 @@ impl Workbench {
             policy: options.policy,
         })?);
         let path = &options.model.path;
-        let files = match options.model.name.strip_prefix(random::PREFIX) {
-            Some(shape) => ModelFiles::random(shape)?,
-            None => ModelFiles::open(path)?,
-        };
+        let files = ModelFiles::named(&options.model.name, path)?;
         let tokenizer = Arc::new(load_tokenizer(&files, path)?);
         let base = options.model.manifest.as_ref().is_some_and(|m| m.chat == Some(crate::source::Chat::None));
         let chat = match tokenizer.chat_template().filter(|_| !base) {
@@ -149,7 +146,7 @@ impl Workbench {
             Engine::start(model, EngineOptions { threads, interrupt, ..EngineOptions::default() })
         };
         let engines: Vec<Engine> = placed.models.into_iter().map(start).collect();
-        let clients = engines.iter().map(Engine::client).collect();
+        let clients: Vec<Client> = engines.iter().map(Engine::client).collect();
         let prompts = Prompts::new(tokenizer.clone(), chat, options.prompts);
         let supervisor = Supervisor {
             coder: Box::new(EngineCoder::new(clients, tokenizer.clone(), prompts.is_chat())),
@@ -168,14 +165,14 @@ impl Workbench {
             kv_bytes_per_token: placed.kv_bytes_per_token,
             gpus: placed.gpus,
             pool,
-            threads: options.threads,
+            threads,
             engines,
         })
     }
 
-    /// Access to the first engine.
-    pub fn client(&self) -> Client {
-        self.engines[0].client()
+    /// Access to the engines, one for each copy of the model.
+    pub fn clients(&self) -> Vec<Client> {
+        self.engines.iter().map(Engine::client).collect()
     }
 
     /// Name of what computes the model.

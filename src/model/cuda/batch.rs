@@ -1,22 +1,23 @@
-//! What a pass is about, as the kernels read it: one piece of device memory, written by one copy.
+//! What a pass is about, as the kernels read it: an array in device memory, written by one copy.
 
 use std::collections::HashMap;
 
-use super::driver::Buffer;
+use super::driver::{Buffer, Staging};
+use super::stage::MOST_ROWS;
+pub(super) use crate::model::cpu::attention::PAGE;
 use crate::model::{ModelError, Span};
 
-/// Positions a page of keys and values.
-pub(super) const PAGE: usize = 32;
-/// Pages that one piece of work of attention takes.
-const CHUNK_PAGES: usize = 4;
-/// Positions of such a piece.
-const CHUNK: usize = CHUNK_PAGES * PAGE;
-/// Query heads that such a piece takes at most, where tokens do not bring more each.
-const ITEM_ROWS: usize = 64;
-/// Words of an item: `Item` in `attention.cu`.
-const ITEM_WORDS: usize = 8;
+/// Pages that a block of attention takes.
+const BLOCK_PAGES: usize = 4;
+/// Positions of a whole chunk.
+const CHUNK: usize = BLOCK_PAGES * PAGE;
+/// Query heads of a piece of work at most, where a token does not bring more.
+const PIECE_ROWS: usize = 32;
+/// Words of a piece, and of an item: `Piece` and `Item` in `attention.cu`.
+const PIECE_WORDS: usize = 4;
+const ITEM_WORDS: usize = BLOCK_PAGES * PIECE_WORDS;
 /// Words before the arrays: `Pass` in `layout.cuh`.
-const HEADER: usize = 4;
+const HEADER: usize = 8;
 
 /// A row of a pass.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +39,7 @@ pub(super) struct Shape {
     pub tokens: usize,
     /// Rows whose logits are wanted, at most.
     pub wanted: usize,
-    /// Pieces of work of attention, at most.
+    /// Items of work of attention, at most.
     pub items: usize,
 }
 
@@ -51,48 +52,57 @@ fn rung(n: usize) -> usize {
     }
 }
 
-/// Chunks of a sequence of `positions`.
-pub(super) fn chunks(positions: usize) -> usize {
-    positions.div_ceil(CHUNK)
+/// Unfinished sums of attention of a row that sees `positions` positions: one for each whole chunk before that of its own
+/// position, and one for each page of that one, at most.
+pub(super) fn most_parts(positions: usize) -> usize {
+    positions.div_ceil(CHUNK) + BLOCK_PAGES - 1
 }
 
-/// Some tokens that look at a chunk of positions in the same pages.
-struct Item {
-    chunk: usize,
-    pages: [u32; CHUNK_PAGES],
+/// Some tokens that look at the same pages: at a whole chunk, or at one page of the chunk that their own positions are in.
+struct Piece {
+    /// Position of the first slot.
+    start: usize,
+    pages: Vec<u32>,
     tokens: Vec<u32>,
 }
 
 /// The pieces of work of attention for some rows, where a token has `group` query heads a key head.
-fn items(rows: &[Row], spans: &[Span<'_>], group: usize) -> Vec<Item> {
-    let mut items: Vec<Item> = Vec::new();
-    // The last piece for each chunk and its pages.
+fn pieces(rows: &[Row], spans: &[Span<'_>], group: usize) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    // The last piece for each place and its pages.
     let mut open: HashMap<(usize, &[u32]), usize> = HashMap::new();
-    let most = (ITEM_ROWS / group).max(1);
+    let most = (PIECE_ROWS / group).max(1);
     let mut first = 0;
     while first < rows.len() {
         let span = rows[first].span;
-        let run = rows[first..].iter().take_while(|row| row.span == span).count();
-        let positions = rows[first + run - 1].position + 1;
-        let pages = &spans[span].pages[..positions.div_ceil(PAGE)];
-        for (chunk, pages) in pages.chunks(CHUNK_PAGES).enumerate() {
-            let sees = |row: &&Row| row.position >= chunk * CHUNK;
-            let skipped = rows[first..first + run].iter().take_while(|row| !sees(row)).count();
-            for token in first + skipped..first + run {
-                let item = open.get(&(chunk, pages)).copied().filter(|&item| items[item].tokens.len() < most);
-                let item = item.unwrap_or_else(|| {
-                    // Pages that no token sees are never read.
-                    let pages_or_first = std::array::from_fn(|i| pages.get(i).copied().unwrap_or(pages[0]));
-                    items.push(Item { chunk, pages: pages_or_first, tokens: Vec::new() });
-                    open.insert((chunk, pages), items.len() - 1);
-                    items.len() - 1
+        let run = &rows[first..][..rows[first..].iter().take_while(|row| row.span == span).count()];
+        let positions = run[run.len() - 1].position + 1;
+        let all = &spans[span].pages[..positions.div_ceil(PAGE)];
+        let mut add = |start: usize, pages, wanted: &dyn Fn(usize) -> bool| {
+            for (token, _) in run.iter().enumerate().filter(|(_, row)| wanted(row.position)) {
+                let piece =
+                    open.get(&(start, pages)).copied().filter(|&piece| pieces[piece].tokens.len() < most);
+                let piece = piece.unwrap_or_else(|| {
+                    pieces.push(Piece { start, pages: pages.to_vec(), tokens: Vec::new() });
+                    open.insert((start, pages), pieces.len() - 1);
+                    pieces.len() - 1
                 });
-                items[item].tokens.push(token as u32);
+                pieces[piece].tokens.push((first + token) as u32);
+            }
+        };
+        for (chunk, pages) in all.chunks(BLOCK_PAGES).enumerate() {
+            add(chunk * CHUNK, pages, &|position| position / CHUNK > chunk);
+            // The rows whose own chunk this is.
+            if run[0].position / CHUNK <= chunk {
+                for (number, page) in pages.chunks(1).enumerate() {
+                    let start = chunk * CHUNK + number * PAGE;
+                    add(start, page, &|position| position / CHUNK == chunk && position >= start);
+                }
             }
         }
-        first += run;
+        first += run.len();
     }
-    items
+    pieces
 }
 
 /// The words of a pass.
@@ -117,16 +127,19 @@ pub(super) struct Places {
 impl Batch {
     /// Puts together what the kernels must know of `rows`.
     pub fn new(rows: &[Row], spans: &[Span<'_>], group: usize) -> Self {
-        let items = items(rows, spans, group);
+        let (whole, single): (Vec<Piece>, Vec<Piece>) =
+            pieces(rows, spans, group).into_iter().partition(|piece| piece.pages.len() > 1);
+        let items = whole.len() + single.len().div_ceil(BLOCK_PAGES);
         let wanted: Vec<(u32, u32)> =
             rows.iter().enumerate().filter_map(|(i, row)| Some((i as u32, row.logits?))).collect();
         let shape = Shape {
             tokens: rung(rows.len()),
             wanted: rung(wanted.len()),
-            items: items.len().next_power_of_two().max(8),
+            items: items.next_power_of_two().max(8),
         };
-        let room = rows.iter().map(|row| chunks(row.position + 1)).max().unwrap_or(0);
-        let mut words = vec![rows.len() as u32, wanted.len() as u32, items.len() as u32, room as u32];
+        let room = rows.iter().map(|row| most_parts(row.position + 1)).max().unwrap_or(0);
+        let header = [rows.len(), wanted.len(), items, whole.len(), room, 0, 0, 0];
+        let mut words: Vec<u32> = header.map(|word| word as u32).to_vec();
         let mut array = |room: usize, values: &mut dyn Iterator<Item = u32>| {
             let end = words.len() + room;
             words.extend(values);
@@ -139,29 +152,32 @@ impl Batch {
         array(shape.tokens, &mut rows.iter().map(|row| row.position as u32 + 1));
         array(shape.wanted, &mut wanted.iter().map(|&(token, _)| token));
         array(shape.wanted, &mut wanted.iter().map(|&(_, row)| row));
-        // Items are read in 16-byte pieces.
-        let padding = words.len().next_multiple_of(4) - words.len();
+        // Pieces are read 16 bytes at a time.
+        let padding = words.len().next_multiple_of(PIECE_WORDS) - words.len();
         words.resize(words.len() + padding, 0);
         let (begin, mut listed) = (words.len(), 0);
-        for item in &items {
-            words.extend(item.pages);
-            words.extend([item.chunk as u32, listed, item.tokens.len() as u32, 0]);
-            listed += item.tokens.len() as u32;
+        for piece in whole.iter().chain(&single) {
+            for (i, &page) in piece.pages.iter().enumerate() {
+                words.extend([page, (piece.start + i * PAGE) as u32, listed, piece.tokens.len() as u32]);
+            }
+            listed += piece.tokens.len() as u32;
         }
+        // The last item may have fewer pieces: those of no tokens are not computed.
         words.resize(begin + shape.items * ITEM_WORDS, 0);
-        words.extend(items.iter().flat_map(|item| &item.tokens));
+        words.extend(whole.iter().chain(&single).flat_map(|piece| &piece.tokens));
         Self { shape, words }
     }
 
-    /// Words that passes of `tokens` rows over `chunks` chunks may need.
-    pub fn most_words(tokens: usize, chunks: usize) -> usize {
-        let pieces = tokens * chunks;
-        HEADER + 6 * rung(tokens) + 4 + pieces.next_power_of_two().max(8) * ITEM_WORDS + pieces
+    /// Words that passes of rows with so many unfinished sums in all may need.
+    pub fn most_words(parts: usize) -> usize {
+        // A whole chunk may be an item of its own for each row, and so may each four single pages.
+        HEADER + 6 * MOST_ROWS + PIECE_WORDS + (parts + 1).next_power_of_two().max(8) * ITEM_WORDS + parts
     }
 
-    /// Copies it to the device.
-    pub fn write(&self, memory: &Buffer<u32>) -> Result<(), ModelError> {
-        memory.write(0, &self.words)
+    /// Copies it to the device. Kernels of a pass read it without waiting for the kernel before them, so nothing but a copy
+    /// may write it.
+    pub fn write(&self, staging: &mut Staging<u32>, memory: &Buffer<u32>) -> Result<(), ModelError> {
+        staging.write(memory, &self.words)
     }
 }
 
@@ -170,7 +186,7 @@ impl Shape {
     pub fn places(&self, memory: &Buffer<u32>) -> Places {
         let array = |i: usize| memory.at(HEADER + i * self.tokens);
         let wanted = HEADER + 4 * self.tokens;
-        let items = (wanted + 2 * self.wanted).next_multiple_of(4);
+        let items = (wanted + 2 * self.wanted).next_multiple_of(PIECE_WORDS);
         Places {
             pass: memory.at(0),
             tokens: array(0),
@@ -200,29 +216,48 @@ mod tests {
         spans.iter().enumerate().flat_map(|(n, s)| (0..s.tokens.len()).map(move |i| row(n, i, s))).collect()
     }
 
-    #[test]
-    fn branches_share_the_chunks_of_their_trunk() {
-        // Two branches over the same full chunk, and another sequence.
-        let (a, b, c) = ([0, 1, 2, 3, 7], [0, 1, 2, 3, 8], [9, 10, 11, 12, 13]);
-        let span = |pages| Span { tokens: &[5], start: 130, pages, logits: LogitRows::Last };
-        let spans = [span(&a[..]), span(&c[..]), span(&b[..])];
-        let items = items(&rows_of(&spans), &spans, 2);
-        let seen: Vec<_> = items.iter().map(|i| (i.chunk, i.pages[0], i.tokens.clone())).collect();
-        let expected =
-            [(0, 0, vec![0, 2]), (1, 7, vec![0]), (0, 9, vec![1]), (1, 13, vec![1]), (1, 8, vec![2])];
-        assert_eq!(seen, expected);
+    fn told(spans: &[Span<'_>], group: usize) -> Vec<(usize, Vec<u32>, Vec<u32>)> {
+        let pieces = pieces(&rows_of(spans), spans, group);
+        pieces.into_iter().map(|piece| (piece.start, piece.pages, piece.tokens)).collect()
     }
 
     #[test]
-    fn a_prompt_is_cut_into_pieces_that_see_what_they_take() {
+    fn branches_share_what_pages_they_have_in_common() {
+        // Two branches over the same full chunk and one page of the next, and another sequence.
+        let (a, b, c) = ([0, 1, 2, 3, 4, 7], [0, 1, 2, 3, 4, 8], [9, 10, 11, 12, 13, 14]);
+        let span = |pages| Span { tokens: &[5], start: 165, pages, logits: LogitRows::Last };
+        let expected = [
+            (0, vec![0, 1, 2, 3], vec![0, 2]),
+            (128, vec![4], vec![0, 2]),
+            (160, vec![7], vec![0]),
+            (0, vec![9, 10, 11, 12], vec![1]),
+            (128, vec![13], vec![1]),
+            (160, vec![14], vec![1]),
+            (160, vec![8], vec![2]),
+        ];
+        assert_eq!(told(&[span(&a[..]), span(&c[..]), span(&b[..])], 2), expected);
+    }
+
+    #[test]
+    fn every_row_of_a_prompt_sees_its_positions_once() {
         let tokens = [1u32; 200];
-        let pages: Vec<u32> = (0..8).collect();
+        let pages: Vec<u32> = (10..18).collect();
         let spans = [Span { tokens: &tokens, start: 50, pages: &pages, logits: LogitRows::None }];
-        let items = items(&rows_of(&spans), &spans, 1);
-        assert!(items.iter().all(|item| item.tokens.len() <= ITEM_ROWS));
-        let of_chunk = |chunk| items.iter().filter(move |i| i.chunk == chunk).flat_map(|i| i.tokens.clone());
-        assert_eq!(of_chunk(0).count(), 200);
-        // Position 128 is that of row 78.
-        assert_eq!(of_chunk(1).collect::<Vec<_>>(), (78..200).collect::<Vec<_>>());
+        let pieces = told(&spans, 1);
+        assert!(pieces.iter().all(|(_, _, tokens)| tokens.len() <= PIECE_ROWS));
+        for row in 0..200 {
+            let mut seen: Vec<usize> = Vec::new();
+            for (start, pages, tokens) in &pieces {
+                if tokens.contains(&row) {
+                    assert!(pages.iter().zip(start / PAGE..).all(|(page, i)| *page == 10 + i as u32));
+                    seen.extend((0..pages.len()).map(|i| start / PAGE + i));
+                    // Whole chunks lie before the row's own.
+                    let own = (50 + row as usize) / CHUNK;
+                    assert_eq!(pages.len() == BLOCK_PAGES, start / CHUNK < own);
+                }
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, (0..=(50 + row as usize) / PAGE).collect::<Vec<_>>());
+        }
     }
 }

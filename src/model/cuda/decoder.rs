@@ -11,21 +11,16 @@ use super::select::Selector;
 use super::stage::{MOST_ROWS, Stage};
 use super::weights::TILE;
 use crate::model::config::ModelConfig;
+use crate::model::device::Placement;
 use crate::model::sampling::{Logprobs, Selected, Selection};
 use crate::model::weights::WeightSource;
 use crate::model::{LanguageModel, LogitRows, ModelError, Span};
 
-/// How much of its GPUs a model may take.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// Share of a GPU's memory, weights included.
-    pub memory: f64,
-    /// Bytes for keys and values at most; what is left of the share otherwise.
-    pub kv_bytes: Option<usize>,
-}
+/// Pages of keys and values at least.
+const LEAST_PAGES: usize = 4;
 
 /// A model ready to run on GPUs.
-pub struct CudaDecoder {
+pub(super) struct CudaDecoder {
     config: ModelConfig,
     /// One a GPU, in the order of the blocks.
     stages: Vec<Stage>,
@@ -44,7 +39,7 @@ impl CudaDecoder {
         gpus: &[Arc<Gpu>],
         source: &(dyn WeightSource + Sync),
         config: ModelConfig,
-        options: &Options,
+        placement: &Placement,
     ) -> Result<Self, ModelError> {
         config.check()?;
         let dim = config.shape.head_dim;
@@ -58,11 +53,12 @@ impl CudaDecoder {
         let load = |(i, gpu): (usize, &Arc<Gpu>)| Stage::load(gpu.clone(), source, &config, part(i));
         let mut stages = gpus.iter().take(count).enumerate().map(load).collect::<Result<Vec<_>, _>>()?;
         let page_bytes = 2 * 2 * layers * config.shape.page_size();
-        let mut pages = options.kv_bytes.map_or(1 << 24, |bytes| bytes / page_bytes).min(1 << 24);
+        let wanted = placement.kv_bytes.map_or(usize::MAX, |bytes| bytes / page_bytes);
+        let mut pages = wanted.clamp(LEAST_PAGES, 1 << 24);
         for stage in &stages {
-            pages = pages.min(stage.room_for_pages(options.memory)?);
+            pages = pages.min(stage.room_for_pages(placement.gpu_memory)?);
         }
-        if pages < 4 {
+        if pages < LEAST_PAGES {
             return Err(ModelError::DeviceMemory("placing keys and values beside the weights".into()));
         }
         for stage in &mut stages {
@@ -70,11 +66,6 @@ impl CudaDecoder {
             stage.gpu().synchronize()?;
         }
         Ok(Self { config, stages, pages, copies: Vec::new() })
-    }
-
-    /// The hyperparameters.
-    pub fn config(&self) -> &ModelConfig {
-        &self.config
     }
 
     /// Bytes that a forward pass with logits reads of the weights.
@@ -100,10 +91,11 @@ impl CudaDecoder {
 
     fn copy_now(&mut self) -> Result<(), ModelError> {
         if !self.copies.is_empty() {
-            let copies = std::mem::take(&mut self.copies);
-            for stage in &self.stages {
-                stage.copy_pages(&copies)?;
+            for stage in &mut self.stages {
+                stage.copy_pages(&self.copies)?;
             }
+            // After an error they are made before the next pass.
+            self.copies.clear();
         }
         Ok(())
     }
@@ -206,8 +198,8 @@ mod tests {
         }
     }
 
-    fn options() -> Options {
-        Options { memory: 0.9, kv_bytes: Some(8 << 20) }
+    fn options() -> Placement {
+        Placement { kv_bytes: Some(8 << 20), ..Placement::default() }
     }
 
     fn logprobs(model: &mut CudaDecoder, spans: &[Span<'_>]) -> Vec<Vec<f32>> {
@@ -242,7 +234,7 @@ mod tests {
     fn too_little_memory_is_said() {
         let config = config(Architecture::Llama, 6, 2, 16);
         let weights = RandomWeights::new(&config, 9);
-        let options = Options { memory: 0.001, ..options() };
+        let options = Placement { gpu_memory: 0.001, ..options() };
         let error = CudaDecoder::load(&[testing::gpu()], &weights, config, &options).err().expect("no room");
         assert!(matches!(error, ModelError::DeviceMemory(_)), "{error}");
     }

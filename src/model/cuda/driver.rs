@@ -6,11 +6,13 @@
 use std::ffi::{CString, c_void};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result};
 
 use crate::model::ModelError;
+use crate::model::device::GpuInfo;
 
 // `MODULES`, the compiled kernels: for each file of `kernels/` machine code for some GPUs, and PTX for later ones.
 include!(concat!(env!("OUT_DIR"), "/modules.rs"));
@@ -30,26 +32,7 @@ unsafe impl Plain for u32 {}
 // SAFETY: numbers.
 unsafe impl Plain for u64 {}
 // SAFETY: numbers.
-unsafe impl Plain for i32 {}
-// SAFETY: numbers.
 unsafe impl Plain for f32 {}
-// SAFETY: numbers.
-unsafe impl Plain for f64 {}
-
-/// What a GPU is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Properties {
-    /// Its number among those of the machine.
-    pub ordinal: usize,
-    /// Its name.
-    pub name: String,
-    /// Compute capability, 90 for 9.0.
-    pub capability: u32,
-    /// Multiprocessors.
-    pub multiprocessors: usize,
-    /// Bytes of memory.
-    pub memory: usize,
-}
 
 /// Wraps what the driver answers.
 fn check<T>(doing: &str, result: Result<T, DriverError>) -> Result<T, ModelError> {
@@ -67,6 +50,9 @@ fn check<T>(doing: &str, result: Result<T, DriverError>) -> Result<T, ModelError
     })
 }
 
+/// The least version of CUDA that a driver must know: all that is called here is in it.
+const LEAST_DRIVER: i32 = 12_000;
+
 /// Whether the machine has a driver for NVIDIA's GPUs.
 fn has_driver() -> bool {
     // SAFETY: it only tries to load the library.
@@ -74,9 +60,21 @@ fn has_driver() -> bool {
 }
 
 /// The machine's GPUs; none where there is no driver.
-pub fn devices() -> Result<Vec<Properties>, ModelError> {
+pub fn devices() -> Result<Vec<GpuInfo>, ModelError> {
     if !has_driver() {
         return Ok(Vec::new());
+    }
+    let mut version = 0;
+    // SAFETY: it writes a number.
+    let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) }.result();
+    check("asking for the driver's version", asked)?;
+    if version < LEAST_DRIVER {
+        return Err(ModelError::Device(format!(
+            "the driver is for CUDA {}.{}; vigor needs one for CUDA {} or later",
+            version / 1000,
+            version % 1000 / 10,
+            LEAST_DRIVER / 1000
+        )));
     }
     match result::init() {
         Ok(()) => {}
@@ -87,7 +85,7 @@ pub fn devices() -> Result<Vec<Properties>, ModelError> {
     (0..count as usize).map(properties).collect()
 }
 
-fn properties(ordinal: usize) -> Result<Properties, ModelError> {
+fn properties(ordinal: usize) -> Result<GpuInfo, ModelError> {
     let doing = "asking a GPU what it is";
     let device = check(doing, result::device::get(ordinal as i32))?;
     let attribute = |a: Attribute| {
@@ -96,23 +94,25 @@ fn properties(ordinal: usize) -> Result<Properties, ModelError> {
     };
     let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-    Ok(Properties {
+    Ok(GpuInfo {
         ordinal,
         name: check(doing, result::device::get_name(device))?,
         capability: (10 * major + minor) as u32,
         multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         // SAFETY: as above.
-        memory: check(doing, unsafe { result::device::total_mem(device) })?,
+        memory_bytes: check(doing, unsafe { result::device::total_mem(device) })?,
     })
 }
 
 /// One GPU with our kernels, ready to work.
 pub struct Gpu {
-    properties: Properties,
+    properties: GpuInfo,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     modules: Vec<sys::CUmodule>,
     early_start: bool,
+    /// Times that the host waited for it.
+    waits: AtomicU64,
 }
 
 // SAFETY: the driver's handles may be used from any thread; the context is bound to the thread before each use.
@@ -129,6 +129,17 @@ unsafe impl Send for Kernel {}
 // SAFETY: as above.
 unsafe impl Sync for Kernel {}
 
+impl Kernel {
+    /// Whether it waits for the kernel before it by itself: what is compiled for GPUs before Hopper does not, even where a
+    /// later one runs it.
+    fn waits(self) -> Result<bool, ModelError> {
+        let version = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
+        // SAFETY: the function was given out by the driver.
+        let version = unsafe { result::function::get_function_attribute(self.0, version) };
+        Ok(check("asking what a kernel was compiled for", version)? >= 90)
+    }
+}
+
 /// How many blocks of how many threads.
 #[derive(Debug, Clone, Copy)]
 pub struct Grid {
@@ -136,8 +147,6 @@ pub struct Grid {
     pub blocks: [usize; 3],
     /// Threads a block.
     pub threads: usize,
-    /// Bytes of dynamic shared memory a block.
-    pub shared: usize,
 }
 
 impl Gpu {
@@ -155,7 +164,7 @@ impl Gpu {
             };
             return Err(ModelError::Device(reason));
         };
-        if properties.capability < 80 {
+        if !properties.is_usable() {
             return Err(ModelError::Device(format!(
                 "{} has compute capability {}.{}; the kernels need 8.0 (Ampere) or later",
                 properties.name,
@@ -171,15 +180,23 @@ impl Gpu {
         for (name, image) in MODULES {
             // SAFETY: the image is a whole fat binary, made by nvcc.
             let module = unsafe { result::module::load_data(image.as_ptr().cast()) };
-            modules.push(check(&format!("loading the kernels of {name}.cu"), module)?);
+            modules.push(check(&format!("loading the kernels of {name}.cu"), module).map_err(|error| match error {
+                ModelError::Device(reason) => ModelError::Device(format!(
+                    "{reason}; if the driver is older than the compiler of this build, update it (`nvidia-smi` shows its version; CUDA 13 needs 580 or later), or build with an older CUDA toolkit"
+                )),
+                error => error,
+            })?);
         }
         // A kernel may begin to load weights while the one before it ends, from Hopper on.
         let early_start = properties.capability >= 90 && std::env::var_os("VIGOR_NO_EARLY_START").is_none();
-        Ok(Arc::new(Self { properties, context, stream, modules, early_start }))
+        let mut gpu =
+            Self { properties, context, stream, modules, early_start: false, waits: AtomicU64::new(0) };
+        gpu.early_start = early_start && gpu.kernel("embed")?.waits()?;
+        Ok(Arc::new(gpu))
     }
 
     /// What it is.
-    pub fn properties(&self) -> &Properties {
+    pub fn properties(&self) -> &GpuInfo {
         &self.properties
     }
 
@@ -230,7 +247,6 @@ impl Gpu {
     pub fn buffer_of<T: Plain>(self: &Arc<Self>, data: &[T]) -> Result<Buffer<T>, ModelError> {
         let buffer = self.alloc(data.len())?;
         buffer.write(0, data)?;
-        self.synchronize()?;
         Ok(buffer)
     }
 
@@ -271,7 +287,7 @@ impl Gpu {
             blockDimX: grid.threads as u32,
             blockDimY: 1,
             blockDimZ: 1,
-            sharedMemBytes: grid.shared as u32,
+            sharedMemBytes: 0,
             hStream: self.stream.cu_stream(),
             attrs: &raw mut attribute,
             numAttrs: u32::from(self.early_start),
@@ -286,7 +302,9 @@ impl Gpu {
 
     /// Waits until everything is done.
     pub fn synchronize(&self) -> Result<(), ModelError> {
-        check("waiting for the GPU", self.stream.synchronize())
+        check("waiting for the GPU", self.stream.synchronize())?;
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Records what `work` asks for instead of running it, to be run as a whole.
@@ -352,13 +370,14 @@ impl<T: Plain> Buffer<T> {
         self.len
     }
 
-    /// Whether it has no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    /// Copies `data` to the elements from `at` on, and waits until that is done.
+    pub fn write(&self, at: usize, data: &[T]) -> Result<(), ModelError> {
+        self.write_later(at, data)?;
+        self.gpu.synchronize()
     }
 
-    /// Copies `data` to the elements from `at` on. When it returns, `data` may change.
-    pub fn write(&self, at: usize, data: &[T]) -> Result<(), ModelError> {
+    /// Copies `data`, which must stay as it is until the GPU has come so far.
+    fn write_later(&self, at: usize, data: &[T]) -> Result<(), ModelError> {
         assert!(
             at + data.len() <= self.len,
             "{} elements from {at} on in a buffer of {}",
@@ -366,18 +385,10 @@ impl<T: Plain> Buffer<T> {
             self.len
         );
         self.gpu.bind()?;
-        // SAFETY: it fits, and memory of the host that is not pinned is staged before the call returns.
+        // SAFETY: it fits, and the callers keep the data.
         check("copying to the GPU", unsafe {
             result::memcpy_htod_async(self.at(at), data, self.gpu.stream.cu_stream())
         })
-    }
-
-    /// Copies the first `len` elements of pinned memory to the elements from `at` on.
-    ///
-    /// # Safety
-    /// The pinned memory does not change until the GPU has come so far.
-    pub unsafe fn write_pinned(&self, at: usize, data: &Pinned<T>, len: usize) -> Result<(), ModelError> {
-        self.write(at, &data[..len])
     }
 
     /// Copies elements from `at` on to the host, and waits for them.
@@ -416,21 +427,6 @@ impl<T: Plain> Buffer<T> {
         // SAFETY: both are as long.
         check("copying between GPUs", unsafe {
             result::memcpy_peer_async(to, self.address, from, other.address, bytes, stream)
-        })
-    }
-
-    /// Copies `len` elements within the buffer, from `from` on to `to` on.
-    pub fn copy_within(&self, from: usize, to: usize, len: usize) -> Result<(), ModelError> {
-        assert!(from + len <= self.len && to + len <= self.len && (from + len <= to || to + len <= from));
-        self.gpu.bind()?;
-        // SAFETY: both lie in the buffer, apart.
-        check("copying on the GPU", unsafe {
-            result::memcpy_dtod_async(
-                self.at(to),
-                self.at(from),
-                len * size_of::<T>(),
-                self.gpu.stream.cu_stream(),
-            )
         })
     }
 }
@@ -476,5 +472,41 @@ impl<T> Drop for Pinned<T> {
             // SAFETY: given out by `pinned`, freed once.
             let _ = unsafe { result::free_host(self.ptr.cast()) };
         }
+    }
+}
+
+/// Pinned memory through which small things go to the GPU while it works.
+pub struct Staging<T> {
+    gpu: Arc<Gpu>,
+    /// Used in turns; with each, how often the host had waited for the GPU when it was last used.
+    slots: Vec<(Pinned<T>, Option<u64>)>,
+    next: usize,
+}
+
+impl<T: Plain> Staging<T> {
+    /// Copies that may be under way at once, without a stop.
+    const SLOTS: usize = 4;
+
+    /// For copies of up to `len` elements at first.
+    pub fn new(gpu: &Arc<Gpu>, len: usize) -> Result<Self, ModelError> {
+        let slots =
+            (0..Self::SLOTS).map(|_| Ok((gpu.pinned(len)?, None))).collect::<Result<_, ModelError>>()?;
+        Ok(Self { gpu: gpu.clone(), slots, next: 0 })
+    }
+
+    /// Copies `data` to the beginning of a buffer, after all that was asked before.
+    pub fn write(&mut self, to: &Buffer<T>, data: &[T]) -> Result<(), ModelError> {
+        let (pinned, used) = &mut self.slots[self.next];
+        self.next = (self.next + 1) % Self::SLOTS;
+        if *used == Some(self.gpu.waits.load(Ordering::Relaxed)) {
+            // Its last copy may not be done.
+            self.gpu.synchronize()?;
+        }
+        if pinned.len < data.len() {
+            *pinned = self.gpu.pinned(data.len().next_power_of_two())?;
+        }
+        pinned[..data.len()].copy_from_slice(data);
+        *used = Some(self.gpu.waits.load(Ordering::Relaxed));
+        to.write_later(0, &pinned[..data.len()])
     }
 }

@@ -19,8 +19,11 @@ struct Arguments {
 
 /// Bytes that are read at most: more than any cache holds.
 const MOST_BYTES: usize = 2 << 30;
-/// A measurement that takes this long is long enough.
-const LONG_ENOUGH: Duration = Duration::from_millis(5);
+/// Reading that takes this long, and products that do, are long enough to be timed.
+const LONG_READ: Duration = Duration::from_millis(40);
+const LONG_PRODUCT: Duration = Duration::from_millis(5);
+/// Times that the memory is read in one measurement, so that its start does not count.
+const TIMES: usize = 4;
 /// Rounds of products at most.
 const MOST_ROUNDS: u64 = 1 << 16;
 
@@ -41,7 +44,7 @@ fn time(gpu: &Gpu, mut work: impl FnMut() -> Result<(), ModelError>) -> Result<D
 pub(super) fn measure(gpu: &Arc<Gpu>) -> Result<GpuLimits, ModelError> {
     let blocks = 8 * gpu.properties().multiprocessors;
     let out = gpu.zeros::<u32>(blocks)?;
-    let grid = Grid { blocks: [blocks, 1, 1], threads: 256, shared: 0 };
+    let grid = Grid { blocks: [blocks, 1, 1], threads: 256 };
     let (read, multiply) = (gpu.kernel("read_memory")?, gpu.kernel("multiply")?);
 
     // Eight pieces of 16 bytes a thread and turn. Not the whole memory: a model may have to find room.
@@ -57,10 +60,12 @@ pub(super) fn measure(gpu: &Arc<Gpu>) -> Result<GpuLimits, ModelError> {
             pieces: (bytes / 16) as u64,
             rounds: 0,
         };
-        // SAFETY: the memory is as long as the kernel is told.
-        let took = time(gpu, || unsafe { gpu.launch(read, grid, &arguments) })?;
-        if turns == most || took > 8 * LONG_ENOUGH {
-            break bytes as f64 / took.as_secs_f64() / 1e9;
+        let took = time(gpu, || {
+            // SAFETY: the memory is as long as the kernel is told.
+            (0..TIMES).try_for_each(|_| unsafe { gpu.launch(read, grid, &arguments) })
+        })?;
+        if turns == most || took > LONG_READ {
+            break (TIMES * bytes) as f64 / took.as_secs_f64() / 1e9;
         }
         turns = (2 * turns).min(most);
     };
@@ -69,7 +74,7 @@ pub(super) fn measure(gpu: &Arc<Gpu>) -> Result<GpuLimits, ModelError> {
         let arguments = Arguments { memory: 0, out: out.address(), pieces: 0, rounds };
         // SAFETY: the kernel writes a number a block at most.
         let took = time(gpu, || unsafe { gpu.launch(multiply, grid, &arguments) })?;
-        if rounds >= MOST_ROUNDS || took > LONG_ENOUGH {
+        if rounds >= MOST_ROUNDS || took > LONG_PRODUCT {
             // A warp makes eight products of 16 × 8 × 16 a round.
             let flop = (blocks * 8 * 8 * 2 * 16 * 8 * 16) as f64 * rounds as f64;
             break flop / took.as_secs_f64() / 1e9;

@@ -195,11 +195,7 @@ impl<'a> Loader<'a> {
 pub(super) fn angles(config: &ModelConfig) -> Vec<f32> {
     let frequencies = config.inverse_frequencies();
     let at = |position: usize| {
-        frequencies.iter().flat_map(move |f| {
-            // As on the CPU: the angle is rounded to f32, its sine is exact.
-            let angle = f64::from(position as f32 * f);
-            [angle.cos() as f32, angle.sin() as f32]
-        })
+        frequencies.iter().flat_map(move |&f| <[f32; 2]>::from(ModelConfig::turn(position, f)))
     };
     (0..config.context).into_par_iter().flat_map_iter(at).collect()
 }

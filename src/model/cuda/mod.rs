@@ -8,7 +8,7 @@ use crate::model::{LanguageModel, ModelConfig, ModelError};
 
 mod batch;
 mod decoder;
-pub mod driver;
+mod driver;
 mod limits;
 mod loader;
 mod select;
@@ -17,25 +17,25 @@ mod stage;
 mod testing;
 mod weights;
 
-pub use decoder::{CudaDecoder, Options};
-use driver::{Gpu, Properties};
-
-impl From<Properties> for GpuInfo {
-    fn from(properties: Properties) -> Self {
-        let Properties { ordinal, name, capability, multiprocessors, memory } = properties;
-        Self { ordinal, name, capability, multiprocessors, memory_bytes: memory }
-    }
-}
+use decoder::CudaDecoder;
+use driver::Gpu;
+use weights::Format;
 
 /// The GPUs that the driver shows; none where there is no driver.
 pub fn gpus() -> Result<Vec<GpuInfo>, ModelError> {
-    Ok(driver::devices()?.into_iter().map(GpuInfo::from).collect())
+    driver::devices()
+}
+
+/// The first GPU that the kernels run on.
+fn first_usable() -> Result<usize, ModelError> {
+    // Where there is none, opening the first one says why.
+    Ok(gpus()?.iter().find(|gpu| gpu.is_usable()).map_or(0, |gpu| gpu.ordinal))
 }
 
 /// Measures what a GPU can do at best.
-pub(super) fn measure_gpu(ordinal: usize) -> Result<(GpuInfo, GpuLimits), ModelError> {
-    let gpu = Gpu::open(ordinal)?;
-    Ok((gpu.properties().clone().into(), limits::measure(&gpu)?))
+pub(super) fn measure_gpu(ordinal: Option<usize>) -> Result<(GpuInfo, GpuLimits), ModelError> {
+    let gpu = Gpu::open(ordinal.map_or_else(first_usable, Ok)?)?;
+    Ok((gpu.properties().clone(), limits::measure(&gpu)?))
 }
 
 /// Loads a model to GPUs: the whole of it to each where that fits, and else to as few of them together as can hold it.
@@ -44,19 +44,26 @@ pub(super) fn place(
     config: ModelConfig,
     placement: &Placement,
 ) -> Result<Placed, ModelError> {
-    let numbers = if placement.gpus.is_empty() { vec![0] } else { placement.gpus.clone() };
-    let gpus = numbers.into_iter().map(Gpu::open).collect::<Result<Vec<_>, _>>()?;
+    let numbers = if placement.gpus.is_empty() { vec![first_usable()?] } else { placement.gpus.clone() };
+    let mut gpus = numbers.into_iter().map(Gpu::open).collect::<Result<Vec<_>, _>>()?;
+    let kind = gpus[0].properties().capability;
+    if gpus.iter().any(|gpu| gpu.properties().capability != kind) {
+        return Err(ModelError::Unsupported(
+            "GPUs of different kinds in --devices: results would depend on which one a session gets".into(),
+        ));
+    }
     let together = together(&gpus, bytes(source, &config)?, placement.gpu_memory)?;
-    let options = Options { memory: placement.gpu_memory, kv_bytes: placement.kv_bytes };
+    // Those that are left over cannot hold the model.
+    gpus.truncate(gpus.len() / together * together);
     let decoders =
-        gpus.chunks(together).map(|gpus| CudaDecoder::load(gpus, source, config.clone(), &options));
+        gpus.chunks(together).map(|gpus| CudaDecoder::load(gpus, source, config.clone(), placement));
     let decoders = decoders.collect::<Result<Vec<_>, _>>()?;
     Ok(Placed {
         weight_bytes: decoders[0].weight_bytes(),
         kv_bytes_per_token: decoders[0].kv_bytes_per_token(),
         config,
         models: decoders.into_iter().map(|d| Box::new(d) as Box<dyn LanguageModel>).collect(),
-        gpus: gpus.iter().map(|gpu| gpu.properties().clone().into()).collect(),
+        gpus: gpus.iter().map(|gpu| gpu.properties().clone()).collect(),
     })
 }
 
@@ -85,9 +92,10 @@ fn together(gpus: &[Arc<Gpu>], weights: usize, share: f64) -> Result<usize, Mode
 /// Bytes that the weights of a model take on a GPU, about.
 fn bytes(source: &(dyn WeightSource + Sync), config: &ModelConfig) -> Result<usize, ModelError> {
     let of = |role, layer| -> Result<usize, ModelError> {
-        Ok(source.matrix(&source.name(role, layer, Part::Weight))?.bytes.len())
+        let view = source.matrix(&source.name(role, layer, Part::Weight))?;
+        Ok(view.rows * view.cols * Format::of(view.dtype).bits() / 8)
     };
-    let mut all = of(Role::Embedding, 0)?;
+    let mut all = 2 * config.vocab * config.hidden;
     all += of(if config.tied { Role::Embedding } else { Role::Output }, 0)?;
     for layer in 0..config.layers {
         for role in [Role::Q, Role::K, Role::V, Role::O, Role::Gate, Role::Up, Role::Down] {

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use super::driver::{Buffer, Gpu, Grid, Kernel, Pinned, Plain};
+use super::driver::{Buffer, Gpu, Grid, Kernel, Pinned, Plain, Staging};
 use crate::model::ModelError;
-use crate::model::sampling::{Choice, Chosen, Logprobs, Selected, Selection};
+use crate::model::sampling::{Choice, Chosen, Logprobs, Selected, Selection, select_on_host};
 
 /// Rows that are allocated together.
 const SLAB: usize = 64;
@@ -203,18 +203,27 @@ struct SelectArguments {
     unused: u32,
 }
 
+fn row_of(row: &Logprobs) -> Result<u32, ModelError> {
+    row.device()
+        .ok_or_else(|| ModelError::Device("a row that is not on the GPU was to be chosen from".into()))
+}
+
+/// Whether a selection asks for more than the kernel has room for.
+fn is_wide(selection: &Selection) -> bool {
+    let chosen = match selection.choice {
+        Choice::Best { n } | Choice::Perturbed { n, .. } => n,
+        Choice::Draw { .. } | Choice::Given { .. } => 1,
+    };
+    chosen > MOST_CHOSEN || selection.alternatives > MOST_ALTERNATIVES
+}
+
 impl Request {
     fn new(selection: &Selection, vocab: usize) -> Result<Self, ModelError> {
-        let row = |row: &Logprobs| {
-            let elsewhere =
-                || ModelError::Device("a row that is not on the GPU was to be chosen from".into());
-            row.device().ok_or_else(elsewhere)
-        };
         let mut request = Self {
             key: 0,
             score: 0.0,
             inverse: 1.0,
-            plain: row(&selection.plain)?,
+            plain: row_of(&selection.plain)?,
             signal: NONE,
             gamma: 0.0,
             epsilon: 0.0,
@@ -226,10 +235,9 @@ impl Request {
             scale: 1.0,
         };
         if let Some((signal, guidance)) = &selection.guided {
-            request.signal = row(signal)?;
+            request.signal = row_of(signal)?;
             (request.gamma, request.epsilon) = (guidance.gamma, guidance.epsilon);
         }
-        let mut chosen = 1;
         match selection.choice {
             Choice::Draw { sampling, key } => {
                 (request.temperature, request.top_p) = (sampling.temperature, sampling.top_p);
@@ -238,10 +246,10 @@ impl Request {
                 request.key = key.bits();
             }
             Choice::Best { n } => {
-                (request.kind, request.count, chosen) = (BEST, n as u32, n);
+                (request.kind, request.count) = (BEST, n as u32);
             }
             Choice::Perturbed { n, temperature, score, key } => {
-                (request.kind, request.count, chosen) = (PERTURBED, n as u32, n);
+                (request.kind, request.count) = (PERTURBED, n as u32);
                 (request.temperature, request.score, request.key) = (temperature, score, key.bits());
             }
             Choice::Given { token } => (request.kind, request.count) = (GIVEN, token),
@@ -249,13 +257,6 @@ impl Request {
         if request.temperature > 0.0 {
             request.inverse = 1.0 / f64::from(request.temperature);
             request.scale = request.inverse as f32;
-        }
-        if chosen > MOST_CHOSEN || selection.alternatives > MOST_ALTERNATIVES {
-            return Err(ModelError::Device(format!(
-                "{chosen} tokens with {} alternatives were to be chosen at once; the kernels take {MOST_CHOSEN} with \
-                 {MOST_ALTERNATIVES}",
-                selection.alternatives
-            )));
         }
         Ok(request)
     }
@@ -292,6 +293,7 @@ pub(super) struct Selector {
     pieces: Buffer<u32>,
     rows_arrived: Buffer<u32>,
     requests: Buffer<Request>,
+    staging: Staging<Request>,
     keys: Buffer<u64>,
     parts: Buffer<u32>,
     candidates: Buffer<u64>,
@@ -321,6 +323,7 @@ impl Selector {
             pieces: gpu.alloc(most_rows * chunks * PIECE_WORDS)?,
             rows_arrived: gpu.zeros(most_rows)?,
             requests: gpu.alloc(MOST_SELECTIONS)?,
+            staging: Staging::new(gpu, MOST_SELECTIONS)?,
             keys: gpu.alloc(1)?,
             parts: gpu.alloc(MOST_SELECTIONS * chunks * PART_WORDS)?,
             candidates: gpu.alloc(1)?,
@@ -356,7 +359,7 @@ impl Selector {
             vocab: self.rows.vocab as u32,
             stride: self.rows.stride as u32,
         };
-        let grid = Grid { blocks: [self.rows.chunks(), count, 1], threads: THREADS, shared: 0 };
+        let grid = Grid { blocks: [self.rows.chunks(), count, 1], threads: THREADS };
         // SAFETY: the buffers have room for this many rows; the numbers are the caller's promise.
         unsafe { self.gpu.launch(self.normalise, grid, &arguments) }
     }
@@ -367,6 +370,9 @@ impl Selector {
     /// All selections of a launch run at once, also those that turn out not to be wanted.
     pub fn select(&mut self, chains: &[Vec<Selection>]) -> Result<Vec<Vec<Selected>>, ModelError> {
         let selections = || chains.iter().flatten();
+        if selections().any(is_wide) {
+            return self.select_on_host(chains);
+        }
         let vocab = self.rows.vocab;
         let requests: Vec<Request> =
             selections().map(|s| Request::new(s, vocab)).collect::<Result<_, _>>()?;
@@ -386,6 +392,18 @@ impl Selector {
         Ok(told.collect())
     }
 
+    /// The same, for selections that the kernel has no room for: their rows are copied to the host.
+    fn select_on_host(&self, chains: &[Vec<Selection>]) -> Result<Vec<Vec<Selected>>, ModelError> {
+        let copy = |row: &Logprobs| Ok::<_, ModelError>(Logprobs::on_host(self.rows.read(row_of(row)?)?));
+        let on_host = |selection: &Selection| {
+            let guided =
+                selection.guided.as_ref().map(|(row, guidance)| Ok::<_, ModelError>((copy(row)?, *guidance)));
+            Ok(Selection { plain: copy(&selection.plain)?, guided: guided.transpose()?, ..selection.clone() })
+        };
+        let chains = chains.iter().map(|chain| chain.iter().map(on_host).collect());
+        Ok(select_on_host(&chains.collect::<Result<Vec<Vec<Selection>>, ModelError>>()?))
+    }
+
     fn select_some(&mut self, requests: &[Request], out: &mut VecDeque<Selected>) -> Result<(), ModelError> {
         let chunks = self.rows.chunks();
         let most = |f: fn(&Request) -> usize| requests.iter().map(f).max().unwrap_or(0);
@@ -401,7 +419,7 @@ impl Selector {
         if self.read.len() < len {
             self.read = self.gpu.pinned(len.next_power_of_two())?;
         }
-        self.requests.write(0, requests)?;
+        self.staging.write(&self.requests, requests)?;
         let arguments = SelectArguments {
             slabs: self.rows.slabs(),
             requests: self.requests.address(),
@@ -418,7 +436,7 @@ impl Selector {
             result: words as u32,
             unused: 0,
         };
-        let grid = Grid { blocks: [chunks, requests.len(), 1], threads: THREADS, shared: 0 };
+        let grid = Grid { blocks: [chunks, requests.len(), 1], threads: THREADS };
         // SAFETY: the buffers have the sizes that the arguments name; a row that has a handle is in a slab, and no kernel
         // that is asked for later can change it before.
         unsafe { self.gpu.launch(self.select, grid, &arguments)? };
@@ -693,5 +711,26 @@ mod tests {
             .collect();
         assert_eq!(chosen[..3], [vec![0, 1, 2], vec![0, 1], vec![]]);
         assert_eq!(chosen[3], (0..300).map(|i| i % 3).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn what_the_kernel_has_no_room_for_is_chosen_on_the_host() {
+        let gpu = testing::gpu();
+        let mut selector = Selector::new(&gpu, 100, 16).expect("it opens");
+        let (device, host) = place(&mut selector, &[(0..100).map(|i| (i * 37 % 100) as f32).collect()]);
+        let wide = |plain: &Logprobs| {
+            let choice = Choice::Best { n: MOST_CHOSEN + 6 };
+            vec![vec![Selection {
+                plain: plain.clone(),
+                guided: None,
+                choice,
+                alternatives: 0,
+                expects: None,
+            }]]
+        };
+        let (ours, theirs) =
+            (selector.select(&wide(&device[0])).expect("it runs"), select_on_host(&wide(&host[0])));
+        assert_eq!(tokens(&ours[0][0]).0, tokens(&theirs[0][0]).0);
+        assert_eq!(ours[0][0].tokens.len(), MOST_CHOSEN + 6);
     }
 }

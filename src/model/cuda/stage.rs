@@ -1,6 +1,6 @@
 //! Some blocks of a decoder on one GPU: their weights, their pages, and the launches of a pass through them.
 //!
-//! A block is five launches. What follows a product is done where its sums are: queries, keys and values leave it turned
+//! A block is six launches. What follows a product is done where its sums are: queries, keys and values leave it turned
 //! and in their pages, and the residual stream leaves it ready for the next norm, whose scale the product after it takes
 //! in. Passes of few rows are recorded as graphs, one for each shape, and replayed with other words in the same memory.
 
@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::batch::{Batch, Places, Shape, chunks};
-use super::driver::{Buffer, Gpu, Graph, Grid, Kernel};
+use super::batch::{Batch, Places, Shape, most_parts};
+use super::driver::{Buffer, Gpu, Graph, Grid, Kernel, Staging};
 use super::loader::{Block, Linear, Loader, angles};
 use super::select::Selector;
 use super::weights::{Format, TILE};
@@ -21,7 +21,7 @@ use crate::model::weights::{Role, WeightSource};
 pub(super) const MOST_ROWS: usize = 512;
 /// Rows of a pass at most that is recorded as a graph.
 const GRAPH_ROWS: usize = 64;
-/// Values of unfinished sums of attention at most: rows × heads × chunks × head size.
+/// Values of unfinished sums of attention at most: rows × heads × parts × head size.
 const ATTENTION_SUMS: usize = 1 << 25;
 /// Row tiles from which on there are blocks enough without several of them sharing one.
 const MANY_ROW_TILES: usize = 1056;
@@ -120,6 +120,14 @@ struct CopyPagesArguments {
     count: u64,
 }
 
+// The kernels assert the same.
+const _: () = assert!(
+    size_of::<LinearArguments>() == 192
+        && size_of::<AttentionArguments>() == 96
+        && size_of::<EmbedArguments>() == 72
+        && size_of::<CopyPagesArguments>() == 32
+);
+
 /// The kernels of one weight format, by how many rows they take.
 struct LinearKernels {
     by_8: [Kernel; 4],
@@ -165,6 +173,7 @@ struct Work {
     counters: Buffer<u32>,
     words: Buffer<u32>,
     copies: Buffer<u32>,
+    staging: Staging<u32>,
 }
 
 /// The beginning of a pass: tokens become rows.
@@ -297,31 +306,35 @@ impl Stage {
         Ok(())
     }
 
+    fn pages(&self) -> &Pages {
+        self.pages.as_ref().expect("pages are taken when the decoder is loaded")
+    }
+
     /// Copies pages, all at once: none of them may need another.
-    pub fn copy_pages(&self, pairs: &[(u32, u32)]) -> Result<(), ModelError> {
-        let Some(pages) = &self.pages else { return Ok(()) };
+    pub fn copy_pages(&mut self, pairs: &[(u32, u32)]) -> Result<(), ModelError> {
         let words: Vec<u32> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
-        self.work.copies.write(0, &words)?;
+        self.work.staging.write(&self.work.copies, &words)?;
+        let pages = self.pages();
         let arguments = CopyPagesArguments {
             pages: pages.memory.address(),
             pairs: self.work.copies.address(),
             size: (pages.size * 2 / 16) as u64,
             count: pages.count as u64,
         };
-        let grid = Grid { blocks: [pairs.len(), 2 * self.blocks.len(), 1], threads: 256, shared: 0 };
+        let grid = Grid { blocks: [pairs.len(), 2 * self.blocks.len(), 1], threads: 256 };
         // SAFETY: pages are numbered below their count; the pairs are as many as there are blocks.
         unsafe { self.gpu.launch(self.copy_pages, grid, &arguments) }
     }
 
     /// As many of `rows` first rows, of which the one that sees most sees `longest` positions, as one pass may take.
     pub fn rows_at_once(config: &ModelConfig, rows: usize, longest: usize) -> usize {
-        let a_row = chunks(longest) * config.shape.heads * config.shape.head_dim;
+        let a_row = most_parts(longest) * config.shape.heads * config.shape.head_dim;
         rows.min(MOST_ROWS).min((ATTENTION_SUMS / a_row).max(1))
     }
 
     /// Computes a pass, after `before` has computed its part.
     pub fn pass(&mut self, batch: &Batch, before: Option<&Stage>) -> Result<(), ModelError> {
-        batch.write(&self.work.words)?;
+        batch.write(&mut self.work.staging, &self.work.words)?;
         if let Some(before) = before {
             self.take_over(before, batch.shape.tokens)?;
         }
@@ -333,7 +346,7 @@ impl Stage {
             let graph = self.gpu.record(|| self.launch_all(shape))?;
             self.graphs.insert(shape, graph);
         }
-        self.graphs.get_mut(&shape).map_or(Ok(()), Graph::launch)
+        self.graphs.get_mut(&shape).expect("recorded above").launch()
     }
 
     /// Copies the rows of the stage before to this one.
@@ -342,12 +355,14 @@ impl Stage {
         let (hidden, tiles) = (self.config.hidden, self.config.hidden.div_ceil(TILE));
         self.work.stream.copy_from(&before.work.stream, tokens * hidden)?;
         self.work.x.copy_from(&before.work.x, tokens * tiles * TILE)?;
-        self.work.squares.copy_from(&before.work.squares, tokens * tiles)
+        self.work.squares.copy_from(&before.work.squares, tokens * tiles)?;
+        // The stage before may go on with the next pass, in this memory.
+        self.gpu.synchronize()
     }
 
     /// All launches of a pass.
     fn launch_all(&self, shape: Shape) -> Result<(), ModelError> {
-        let Some(pages) = &self.pages else { return Ok(()) };
+        let pages = self.pages();
         let places = shape.places(&self.work.words);
         let (config, work) = (&self.config, &self.work);
         let hidden_tiles = config.hidden.div_ceil(TILE) as u32;
@@ -365,7 +380,7 @@ impl Stage {
                 is_f16: u32::from(embedding.is_f16),
                 unused: 0,
             };
-            let grid = Grid { blocks: [shape.tokens, 1, 1], threads: 256, shared: 0 };
+            let grid = Grid { blocks: [shape.tokens, 1, 1], threads: 256 };
             // SAFETY: the work memory has room for as many rows as a shape has; tokens are in the vocabulary (the engine
             // looks at each).
             unsafe { self.gpu.launch(embedding.kernel, grid, &arguments)? };
@@ -479,16 +494,17 @@ impl Stage {
         };
         let kernels = &self.linear_kernels[matrix.format.kernel()];
         let tiles = matrix.row_tiles;
-        // As `linear` in `linear.cu` shares the slices: blocks along row tiles, slices and tokens.
+        // As `linear` in `linear.cu` shares the work: blocks along row tiles, slices and tokens; for many the other way
+        // round.
         let (kernel, blocks) = match tokens {
             8 => (kernels.by_8[0], [tiles, 1, 1]),
             16 => (kernels.by_8[1], [tiles, 1, 1]),
             32 => (kernels.by_8[2], [tiles.div_ceil(2), 2, 1]),
             64 if tiles < MANY_ROW_TILES => (kernels.by_8[3], [tiles.div_ceil(4), 4, 1]),
-            _ => (kernels.many, [tiles.div_ceil(4), 1, tokens.div_ceil(matrix.format.many())]),
+            _ => (kernels.many, [tokens.div_ceil(matrix.format.many()), 1, tiles.div_ceil(4)]),
         };
         // SAFETY: the addresses are those of this decoder's memory, made for these shapes; all work is in one stream.
-        unsafe { self.gpu.launch(kernel, Grid { blocks, threads: 256, shared: 0 }, &arguments) }
+        unsafe { self.gpu.launch(kernel, Grid { blocks, threads: 256 }, &arguments) }
     }
 
     fn attend(&self, pages: &Pages, layer: usize, shape: Shape, places: &Places) -> Result<(), ModelError> {
@@ -509,7 +525,7 @@ impl Stage {
             dim: heads.head_dim as u32,
             factor: std::f32::consts::LOG2_E / (heads.head_dim as f32).sqrt(),
         };
-        let grid = |x, y| Grid { blocks: [x, y, 1], threads: 128, shared: 0 };
+        let grid = |x, y| Grid { blocks: [x, y, 1], threads: 128 };
         // SAFETY: as above; the words name only pages and rows that there are.
         unsafe {
             self.gpu.launch(self.attention, grid(shape.items, heads.kv_heads), &arguments)?;
@@ -523,11 +539,8 @@ impl Work {
         let (hidden, q_dim) =
             (config.hidden.div_ceil(TILE) * TILE, config.shape.heads * config.shape.head_dim);
         let gated = config.feed_forward.div_ceil(TILE) * TILE;
-        let longest = chunks(config.context);
-        // Rows and chunks of a pass are bounded together.
-        let per_chunk = q_dim.min(ATTENTION_SUMS);
-        let pieces = (ATTENTION_SUMS / per_chunk).max(longest);
-        let sums = pieces * q_dim;
+        // Rows and parts of a pass are bounded together, but one row must always fit.
+        let parts = (ATTENTION_SUMS / q_dim).max(most_parts(config.context));
         let pairs_of_64 = most_row_tiles.min(MANY_ROW_TILES).div_ceil(4) * 4 * (4 * 64 * 8);
         let pairs_of_32 = most_row_tiles.div_ceil(2) * 2 * (2 * 32 * 8);
         Ok(Self {
@@ -537,13 +550,13 @@ impl Work {
             queries: gpu.zeros(MOST_ROWS * q_dim)?,
             context: gpu.zeros(MOST_ROWS * q_dim)?,
             gated: gpu.zeros(MOST_ROWS * gated)?,
-            sums: gpu.alloc(sums)?,
-            scales: gpu.alloc(2 * pieces * config.shape.heads)?,
+            sums: gpu.alloc(parts * q_dim)?,
+            scales: gpu.alloc(2 * parts * config.shape.heads)?,
             partial: gpu.alloc(2 * pairs_of_64.max(pairs_of_32))?,
             counters: gpu.zeros(most_row_tiles.div_ceil(2))?,
-            words: gpu
-                .alloc(Batch::most_words(1, pieces).max(Batch::most_words(MOST_ROWS, 1)) + 8 * MOST_ROWS)?,
+            words: gpu.alloc(Batch::most_words(parts))?,
             copies: gpu.alloc(2 * MOST_ROWS)?,
+            staging: Staging::new(gpu, 1 << 12)?,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A GPU for tests: a real one where there is one, else an emulated one.
+//! A GPU for tests: an emulated one, or with VIGOR_REAL_GPU=1 a real one.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -8,8 +8,7 @@ use super::driver::{self, Gpu};
 #[path = "../../../tests/emulator/build.rs"]
 mod emulator;
 
-/// The first GPU. Where there is none, or where VIGOR_EMULATE is set, the emulator of `tests/emulator` is built and loaded
-/// in place of the driver.
+/// The first GPU. Unless VIGOR_REAL_GPU is set, the emulator of `tests/emulator` is built and loaded in place of the driver.
 pub(super) fn gpu() -> Arc<Gpu> {
     gpus(1).remove(0)
 }
@@ -18,8 +17,7 @@ pub(super) fn gpu() -> Arc<Gpu> {
 pub(super) fn gpus(count: usize) -> Vec<Arc<Gpu>> {
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| {
-        let wanted = std::env::var_os("VIGOR_EMULATE").is_some();
-        if wanted || driver::devices().map_or(true, |devices| devices.is_empty()) {
+        if std::env::var_os("VIGOR_REAL_GPU").is_none() {
             load(&emulator::build(Path::new(env!("OUT_DIR"))).join(emulator::NAME));
         }
     });

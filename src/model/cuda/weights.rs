@@ -56,6 +56,15 @@ impl Format {
         if self == Self::Bf16 { 64 } else { 32 }
     }
 
+    /// Bits that a weight takes on the device, its share of the scales included.
+    pub fn bits(self) -> usize {
+        match self {
+            Self::Bf16 => 16,
+            Self::Bytes { group, offsets } => 8 + 32 / group * (1 + usize::from(offsets)),
+            Self::Nibbles { offsets, .. } => 5 + usize::from(offsets),
+        }
+    }
+
     /// Input tiles that a lane loads at once, 16 bytes.
     fn tiles_a_unit(self) -> usize {
         match self {
