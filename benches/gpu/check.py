@@ -10,7 +10,8 @@ Steps, in this order:
 
 1. `vigor doctor`.
 2. `vigor check`: the GPU path against the CPU path, run-to-run equality, independence of a row from its batch; with
-   `--model` on that model too. Then the same once more in a new process, which must say the same but for times.
+   `--model` on that model too. Then the same once more in a new process, and in one whose kernels wait for each other:
+   both must say the same but for times, and name the same bits.
 3. `vigor bench` with random weights of three shapes, and transformers with weights of the same shapes, attention `eager`
    and `sdpa`, a process each, in turns.
 4. A synthetic session of EG-CFG (`../peers/egcfg_reference.py` defines it) with random weights, vigor's and the
@@ -243,6 +244,8 @@ def check_twice(steps, args):
         return second
 
     steps.run("vigor check, again", command, 90, same)
+    # A kernel that begins before the one before it has ended may read too early: then bits differ from those without that.
+    steps.run("vigor check, no early start", ["env", "VIGOR_NO_EARLY_START=1", *command], 90, same)
     return first
 
 

@@ -2,6 +2,7 @@
 //! in other company, the same pass twice, the same tokens from the same rows; and a model of the user's choice.
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::config::{Architecture, ModelConfig, RopeScaling};
 use super::cpu::PackedMatrix;
@@ -22,6 +23,29 @@ pub struct Check {
     pub passed: bool,
     /// The figures.
     pub detail: String,
+    /// SHA-256 of all that the GPU computed for it, bit by bit: the same in every run on one kind of GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// What a check came to, before it has its name.
+struct Outcome {
+    passed: bool,
+    detail: String,
+    digest: Option<String>,
+}
+
+impl Outcome {
+    fn new(passed: bool, detail: String) -> Self {
+        Self { passed, detail, digest: None }
+    }
+
+    fn with_bits_of(self, rows: &[Vec<f32>]) -> Self {
+        let mut hasher = Sha256::new();
+        rows.iter().flatten().for_each(|value| hasher.update(value.to_le_bytes()));
+        let digest = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { digest: Some(digest), ..self }
+    }
 }
 
 /// Mean and largest deviation of a log-probability that bf16 explains in the small models, twice what is usual.
@@ -80,8 +104,8 @@ pub fn check(
 ) -> Result<Vec<Check>, ModelError> {
     let on_gpu = Placement { device: Wanted::Cuda, kv_bytes: Some(KV_BYTES), ..placement.clone() };
     let mut checks = Vec::new();
-    let mut add = |name: String, passed: bool, detail: String| {
-        checks.push(Check { name, passed, detail });
+    let mut add = |name: String, Outcome { passed, detail, digest }| {
+        checks.push(Check { name, passed, detail, digest });
         watch(checks.last().expect("just added"));
     };
 
@@ -93,38 +117,35 @@ pub fn check(
     shapes[2].1.rope_pairs = RopePairs::Interleaved;
     shapes.truncate(if quick { 1 } else { 3 });
     for (what, config) in &shapes {
-        let (passed, detail) = compare(&on_gpu, config, RandomWeights::new(config, 5))?;
-        add(format!("logits, {what}"), passed, detail);
+        add(format!("logits, {what}"), compare(&on_gpu, config, RandomWeights::new(config, 5))?);
     }
     let formats = PackedMatrix::DTYPES.iter().filter(|dtype| dtype.block_size() > 1);
     for &dtype in formats.take(if quick { 2 } else { usize::MAX }) {
         let config = small(Architecture::Llama, 4, 2, 64);
         let weights = QuantisedWeights::new(RandomWeights::new(&config, 7), dtype)?;
-        let (passed, detail) = compare(&on_gpu, &config, weights)?;
-        add(format!("logits, {dtype:?}"), passed, detail);
+        add(format!("logits, {dtype:?}"), compare(&on_gpu, &config, weights)?);
     }
 
     let config = small(Architecture::Qwen2, 6, 2, 16);
     let mut gpu = place(&RandomWeights::new(&config, 6), config, &on_gpu)?;
     let gpu = &mut *gpu.models[0];
-    let (passed, detail) = same_in_any_company(gpu, if quick { &[7, 40] } else { &[1, 7, 15, 31, 63, 100] })?;
-    add("a row alone and in company".into(), passed, detail);
-    let (passed, detail) = same_tokens(gpu, if quick { 20 } else { 200 })?;
-    add("tokens from the same rows".into(), passed, detail);
+    let companies: &[u32] = if quick { &[7, 40] } else { &[1, 7, 15, 31, 63, 100] };
+    add("a row alone and in company".into(), same_in_any_company(gpu, companies)?);
+    add("tokens from the same rows".into(), same_tokens(gpu, if quick { 20 } else { 200 })?);
 
     if let Some([for_gpu, for_cpu]) = model {
         let kv_bytes = Some(512 << 20);
         let gpu = for_gpu.place(&Placement { device: Wanted::Cuda, kv_bytes, ..placement.clone() })?;
         let cpu = for_cpu.place(&Placement { device: Wanted::Cpu, kv_bytes, ..Placement::default() })?;
-        let (passed, detail) = trained(gpu, cpu)?;
-        add("the model".into(), passed, detail);
+        let outcome = trained(gpu, cpu)?;
+        add("the model".into(), outcome);
     }
     Ok(checks)
 }
 
 /// The same rows by GPU and processor; the GPU reads them in pieces of all sizes that have a kernel, and once more in
 /// others, which must change nothing.
-fn compare<S>(on_gpu: &Placement, config: &ModelConfig, weights: S) -> Result<(bool, String), ModelError>
+fn compare<S>(on_gpu: &Placement, config: &ModelConfig, weights: S) -> Result<Outcome, ModelError>
 where
     S: WeightSource + Send + Sync + 'static,
 {
@@ -155,11 +176,12 @@ where
     let passed = same && normalised && mean <= TOLERANCE.0 && worst <= TOLERANCE.1;
     let pieces = if same { "the same in other pieces" } else { "NOT THE SAME in other pieces" };
     let sums = if normalised { "" } else { "; probabilities DO NOT ADD UP to 1" };
-    Ok((passed, format!("deviates by {mean:.4}, at most {worst:.4}; {pieces}{sums}")))
+    let detail = format!("deviates by {mean:.4}, at most {worst:.4}; {pieces}{sums}");
+    Ok(Outcome::new(passed, detail).with_bits_of(&ours))
 }
 
 /// A token after a trunk, alone, and beside other branches of the trunk and a prompt.
-fn same_in_any_company(gpu: &mut dyn LanguageModel, companies: &[u32]) -> Result<(bool, String), ModelError> {
+fn same_in_any_company(gpu: &mut dyn LanguageModel, companies: &[u32]) -> Result<Outcome, ModelError> {
     let (tokens, trunk) = (tokens(141, 3), [0, 1, 2, 3, 4]);
     let span = |from: usize, until: usize| Span {
         tokens: &tokens[from..until],
@@ -202,11 +224,11 @@ fn same_in_any_company(gpu: &mut dyn LanguageModel, companies: &[u32]) -> Result
     } else {
         format!("differs: {}", differ.join(", "))
     };
-    Ok((passed, detail))
+    Ok(Outcome::new(passed, detail).with_bits_of(&alone))
 }
 
 /// Draws, guided ones too, from the same rows on both sides.
-fn same_tokens(gpu: &mut dyn LanguageModel, draws: usize) -> Result<(bool, String), ModelError> {
+fn same_tokens(gpu: &mut dyn LanguageModel, draws: usize) -> Result<Outcome, ModelError> {
     let prompts = [tokens(20, 1), tokens(30, 2)];
     let pages = [[10], [11]];
     let span = |i: usize| Span { tokens: &prompts[i], start: 0, pages: &pages[i], logits: LogitRows::Last };
@@ -236,11 +258,12 @@ fn same_tokens(gpu: &mut dyn LanguageModel, draws: usize) -> Result<(bool, Strin
     let (ours, theirs) = (gpu.select(&selections(&on_device))?, select_on_host(&selections(&on_host)));
     let same = ours.iter().zip(&theirs).filter(|(a, b)| a[0].tokens[0].token == b[0].tokens[0].token).count();
     // Exponentials differ in their last bits: a sum may reach `top_p` a token earlier.
-    Ok((100 * (draws - same) <= draws, format!("{same} of {draws} draws are the same")))
+    let detail = format!("{same} of {draws} draws are the same");
+    Ok(Outcome::new(100 * (draws - same) <= draws, detail))
 }
 
 /// A model of its own: what follows each token of a text.
-fn trained(mut gpu: Placed, mut cpu: Placed) -> Result<(bool, String), ModelError> {
+fn trained(mut gpu: Placed, mut cpu: Placed) -> Result<Outcome, ModelError> {
     let vocab = cpu.config.vocab;
     let text: Vec<u32> = (0..96).map(|i| (i * i * 7919 % vocab.min(5000)) as u32).collect();
     let pages: Vec<u32> = (0..3).collect();
@@ -262,5 +285,5 @@ fn trained(mut gpu: Placed, mut cpu: Placed) -> Result<(bool, String), ModelErro
          deviates by {mean:.4}, that of all tokens by {whole:.4}",
         text.len()
     );
-    Ok((wrong == 0 && mean <= TRAINED_TOLERANCE, detail))
+    Ok(Outcome::new(wrong == 0 && mean <= TRAINED_TOLERANCE, detail).with_bits_of(&ours))
 }
