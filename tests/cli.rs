@@ -108,7 +108,19 @@ fn assert_fails(output: &Output, code: i32, words: &[&str]) {
 #[test]
 fn every_help_shows_an_example_and_the_codes_are_documented() {
     let home = Home::new();
-    let commands = ["demo", "pull", "generate", "run", "report", "replay", "bench", "doctor", "completions"];
+    let commands = [
+        "demo",
+        "pull",
+        "generate",
+        "run",
+        "report",
+        "replay",
+        "bench",
+        "check",
+        "exec",
+        "doctor",
+        "completions",
+    ];
     for command in commands {
         let help = home.vigor(&[command, "--help"]);
         let shown = text(&help.stdout);
@@ -118,7 +130,16 @@ fn every_help_shows_an_example_and_the_codes_are_documented() {
     }
     let shown = text(&home.vigor(&["--help"]).stdout);
     assert!(commands.iter().all(|c| shown.contains(c)) && shown.contains("Exit codes"), "{shown}");
-    for code in ["0 success", "2 wrong usage", "3 bad input", "4 a model", "5 no usable", "6 a file", "130"] {
+    for code in [
+        "0 success",
+        "2 wrong usage",
+        "3 bad input",
+        "4 a model",
+        "5 no usable",
+        "6 a file",
+        "7 a GPU",
+        "130",
+    ] {
         assert!(shown.contains(code), "{code}: {shown}");
     }
 }

@@ -13,6 +13,7 @@ mod check;
 mod common;
 mod demo;
 mod doctor;
+mod exec;
 mod exit;
 mod generate;
 mod progress;
@@ -43,7 +44,7 @@ Examples:
 Exit codes:
   0 success   1 failure, or differences found   2 wrong usage   3 bad input (configuration, model, dataset)
   4 a model or dataset cannot be had   5 no usable Python or sandbox   6 a file cannot be written
-  7 a GPU cannot be used, or has not enough memory
+  7 a GPU cannot be used, or has not enough memory   20–28 the verdicts of `vigor exec`, see its --help
   130 interrupted; a run goes on where it stopped when the same command is given again";
 
 #[derive(Subcommand)]
@@ -56,6 +57,7 @@ enum Command {
     Replay(replay::Replay),
     Bench(bench::Bench),
     Check(check::Check),
+    Exec(exec::Exec),
     Doctor(doctor::Doctor),
     Completions(Completions),
 }
@@ -115,6 +117,10 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Bench(args) => bench::bench(&args, &interrupt),
         Command::Check(args) => check::check(&args),
+        Command::Exec(args) => match exec::exec(&args) {
+            Ok(code) => return ExitCode::from(code),
+            Err(failure) => Err(failure),
+        },
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => {
             let mut script = Vec::new();
