@@ -200,7 +200,8 @@ pub(super) struct Stage {
     pages: Option<Pages>,
     angles: Buffer<f32>,
     work: Work,
-    graphs: HashMap<Shape, Graph>,
+    /// The recorded passes; nothing for a shape that came once.
+    graphs: HashMap<Shape, Option<Graph>>,
     linear_kernels: HashMap<&'static str, LinearKernels>,
     attention: Kernel,
     merge: Kernel,
@@ -342,11 +343,21 @@ impl Stage {
         if shape.tokens > GRAPH_ROWS {
             return self.launch_all(shape);
         }
-        if !self.graphs.contains_key(&shape) {
-            let graph = self.gpu.record(|| self.launch_all(shape))?;
-            self.graphs.insert(shape, graph);
+        match self.graphs.get_mut(&shape) {
+            Some(Some(graph)) => graph.launch(),
+            Some(None) => {
+                let mut graph = self.gpu.record(|| self.launch_all(shape))?;
+                graph.launch()?;
+                self.graphs.insert(shape, Some(graph));
+                Ok(())
+            }
+            // The first time as it is: the driver loads a kernel when it is first started, which it must not do while it
+            // records. And a shape that never comes again needs no graph.
+            None => {
+                self.graphs.insert(shape, None);
+                self.launch_all(shape)
+            }
         }
-        self.graphs.get_mut(&shape).expect("recorded above").launch()
     }
 
     /// Copies the rows of the stage before to this one.
