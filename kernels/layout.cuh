@@ -34,3 +34,11 @@ __device__ __forceinline__ u32 value_at(u32 position, u32 dim, u32 dim_tiles) {
     return ((position / 16 * dim_tiles + dim / 16) * WARP + lane) * 8 + dim % 16 / 8 * 4 + position % 16 / 8 * 2 +
            position % 2;
 }
+
+// Rows of logits in an allocation.
+constexpr u32 SLAB = 64;
+
+// A row of `stride` floats; `slabs` is the address of the addresses of the allocations.
+__device__ __forceinline__ float *row_at(u64 slabs, u32 stride, u32 row) {
+    return (float *)((const u64 *)slabs)[row / SLAB] + (size_t)(row % SLAB) * stride;
+}

@@ -53,8 +53,6 @@ struct Linear {
 };
 static_assert(sizeof(Linear) == 192, "as the Rust that launches it has it");
 
-constexpr u32 ROWS_A_SLAB = 64;
-
 // The ways in which weights lie in memory. A unit is what a lane loads at once: TILES tiles of 16 × 16 weights. GROUP
 // tiles share scales; 0: there are none.
 struct Bf16 {
@@ -279,8 +277,7 @@ __device__ __forceinline__ void finish(const Linear &a, u32 token, bool live, u3
     }
     if (a.task == LOGITS) {
         if (!live) return;
-        const u32 number = ((const u32 *)a.rows)[token];
-        float *out = (float *)((const u64 *)a.out)[number / ROWS_A_SLAB] + (size_t)(number % ROWS_A_SLAB) * a.stride;
+        float *out = row_at(a.out, a.stride, ((const u32 *)a.rows)[token]);
         const u32 at = row_tile * 16 + row;
         if (at < a.outputs) out[at] = low;
         if (at + 8 < a.outputs) out[at + 8] = high;

@@ -3,7 +3,6 @@
 //
 // A block sums up a chunk relative to the chunk's own maximum; the last block of a row to arrive adds up the chunks, in
 // their order. Exponentials and logarithms are CUDA's, whose last bits differ from those of the processor's path.
-#include "layout.cuh"
 #include "select.cuh"
 
 struct Normalise {

@@ -1,10 +1,10 @@
-// What the kernels over rows of logits share: where a row lies, how blocks divide it, sums and maxima over a block.
+// What the kernels over rows of logits share: what a row ends with, how blocks divide it, sums and maxima over a block.
 //
 // A row holds the logits of the vocabulary, and at its end what `normalise` found out about them. A row is cut into
 // chunks of a fixed size, a block each, however many rows a launch is about: so what comes out of a row, down to the
 // last bit, depends on nothing but the row.
 #pragma once
-#include "device.cuh"
+#include "layout.cuh"
 
 constexpr u32 THREADS = 256;
 constexpr u32 WARPS = THREADS / WARP;
@@ -12,19 +12,12 @@ constexpr u32 WARPS = THREADS / WARP;
 constexpr u32 CHUNK = 4096;
 // The longest row has this many.
 constexpr u32 MOST_CHUNKS = 72;
-// Rows in an allocation.
-constexpr u32 SLAB = 64;
-
 // The last four floats of a row.
 struct RowEnd {
     float shift; // the log-probability of a token is its logit minus this
     u32 largest; // the lowest token among those of the largest logit
     u32 unused[2];
 };
-
-__device__ __forceinline__ float *row_at(u64 slabs, u32 stride, u32 row) {
-    return (float *)((const u64 *)slabs)[row / SLAB] + (size_t)(row % SLAB) * stride;
-}
 
 __device__ __forceinline__ RowEnd *row_end(float *row, u32 stride) {
     return (RowEnd *)(row + stride - 4);

@@ -142,6 +142,20 @@ fn one_way(n: usize, sampling: Sampling, max_tokens: usize) -> Generate {
     }
 }
 
+/// The most probable tokens under guidance, without a guess: what guesses save depends on the task, and the rows `step` and
+/// `session` show it.
+fn guided(gamma: f32, max_tokens: usize) -> Guide {
+    Guide {
+        guidance: Guidance { gamma, epsilon: 1e-8 },
+        sampling: Sampling::GREEDY,
+        key: RngKey::new(SEED),
+        stop: Box::new(Never),
+        max_tokens,
+        alternatives: 0,
+        drafts: Vec::new(),
+    }
+}
+
 /// As the methods sample candidates.
 const CANDIDATES: Sampling = Sampling { temperature: 0.8, top_p: 0.95, top_k: 0 };
 
@@ -303,17 +317,8 @@ impl<'a> Lab<'a> {
     /// Continues the two streams by the same tokens.
     fn guided(&mut self, gamma: f32) -> Result<Sample, BenchError> {
         let [plain, conditional] = self.streams()?;
-        let request = Guide {
-            guidance: Guidance { gamma, epsilon: 1e-8 },
-            sampling: Sampling::GREEDY,
-            key: RngKey::new(SEED),
-            stop: Box::new(Never),
-            max_tokens: self.steps + 1,
-            alternatives: 0,
-            // What guesses save depends on the task: the rows `step` and `session` show it.
-            drafts: Vec::new(),
-        };
         let started = Instant::now();
+        let request = guided(gamma, self.steps + 1);
         let (generated, _conditional, _) = self.client.guide(plain, conditional, request)?;
         let seconds = started.elapsed().as_secs_f64();
         let lengths = 2 * PREFIX + SIGNAL;
@@ -345,15 +350,7 @@ impl<'a> Lab<'a> {
             let signal = piece(&self.text, 17 * (self.prompts * synthetic::LINES + line), synthetic::SIGNAL);
             let mut conditional = trunk.fork(head.len());
             conditional.append(&[&signal, tail, &committed].concat())?;
-            let request = Guide {
-                guidance: Guidance { gamma: synthetic::GAMMA, epsilon: 1e-8 },
-                sampling: Sampling::GREEDY,
-                key,
-                stop: Box::new(Never),
-                max_tokens: synthetic::LINE,
-                alternatives: 0,
-                drafts: Vec::new(),
-            };
+            let request = guided(synthetic::GAMMA, synthetic::LINE);
             let (generated, _, _) = self.client.guide(trunk, conditional, request)?;
             committed.extend_from_slice(&generated.tokens);
             trunk = generated.sequence;

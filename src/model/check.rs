@@ -58,7 +58,13 @@ const NEAR_TIE: f32 = 0.3;
 /// Memory for keys and values of the small models.
 const KV_BYTES: usize = 32 << 20;
 
-fn small(architecture: Architecture, heads: usize, kv_heads: usize, head_dim: usize) -> ModelConfig {
+/// A small model, which no file is needed for.
+pub(super) fn small(
+    architecture: Architecture,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+) -> ModelConfig {
     ModelConfig {
         architecture,
         hidden: 256,
@@ -75,7 +81,8 @@ fn small(architecture: Architecture, heads: usize, kv_heads: usize, head_dim: us
     }
 }
 
-fn tokens(n: usize, seed: usize) -> Vec<u32> {
+/// Some of its tokens.
+pub(super) fn tokens(n: usize, seed: usize) -> Vec<u32> {
     (0..n).map(|i| ((i * 131 + seed * 17 + 7) % 301) as u32).collect()
 }
 

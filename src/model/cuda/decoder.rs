@@ -176,27 +176,9 @@ impl LanguageModel for CudaDecoder {
 mod tests {
     use super::super::testing;
     use super::*;
-    use crate::model::config::{Architecture, RopeScaling};
-    use crate::model::cpu::attention::HeadShape;
-    use crate::model::cpu::ops::RopePairs;
+    use crate::model::check::{small, tokens};
+    use crate::model::config::Architecture;
     use crate::model::random::RandomWeights;
-
-    fn config(architecture: Architecture, heads: usize, kv_heads: usize, head_dim: usize) -> ModelConfig {
-        ModelConfig {
-            architecture,
-            hidden: 96,
-            layers: 3,
-            shape: HeadShape { heads, kv_heads, head_dim },
-            feed_forward: 184,
-            vocab: 301,
-            context: 512,
-            rms_eps: 1e-6,
-            rope_theta: 1e4,
-            rope_scaling: RopeScaling::None,
-            rope_pairs: RopePairs::Halves,
-            tied: false,
-        }
-    }
 
     fn options() -> Placement {
         Placement { kv_bytes: Some(8 << 20), ..Placement::default() }
@@ -207,13 +189,9 @@ mod tests {
         rows.iter().map(|row| model.read(row).expect("a row")).collect()
     }
 
-    fn tokens(n: usize, seed: usize) -> Vec<u32> {
-        (0..n).map(|i| ((i * 131 + seed * 17 + 7) % 301) as u32).collect()
-    }
-
     #[test]
     fn two_gpus_with_half_the_blocks_each_compute_the_same() {
-        let config = config(Architecture::Llama, 6, 2, 16);
+        let config = ModelConfig { layers: 3, ..small(Architecture::Llama, 6, 2, 16) };
         let weights = RandomWeights::new(&config, 8);
         let gpus = testing::gpus(2);
         let mut one = CudaDecoder::load(&gpus[..1], &weights, config.clone(), &options()).expect("loads");
@@ -232,7 +210,7 @@ mod tests {
 
     #[test]
     fn too_little_memory_is_said() {
-        let config = config(Architecture::Llama, 6, 2, 16);
+        let config = ModelConfig { layers: 3, ..small(Architecture::Llama, 6, 2, 16) };
         let weights = RandomWeights::new(&config, 9);
         let options = Placement { gpu_memory: 0.001, ..options() };
         let error = CudaDecoder::load(&[testing::gpu()], &weights, config, &options).err().expect("no room");

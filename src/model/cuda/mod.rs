@@ -11,6 +11,7 @@ mod decoder;
 mod driver;
 mod limits;
 mod loader;
+mod rows;
 mod select;
 mod stage;
 #[cfg(test)]
