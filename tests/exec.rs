@@ -50,6 +50,20 @@ fn the_first_test_that_does_not_pass_decides() {
 }
 
 #[test]
+fn the_assertions_at_the_end_of_a_file_are_its_test() {
+    let (code, out) = exec("def f(x):\n    return x\n\nassert f(1) == 1\nassert f(2) == 3\n", &[]);
+    assert!(code == 20 && out.starts_with("failed: got 2, expected 3\n"), "{code}, {out}");
+    // It leaves as a program does that has passed, and answers its own comparisons.
+    let leaves = "import os\ndef f(x):\n    os._exit(0)\nassert f(1) == 1\n";
+    assert_eq!(exec(leaves, &[]).0, 26);
+    let answers =
+        "class V:\n    def __eq__(self, other): return True\ndef f(x): return V()\nassert f(1) == 1\n";
+    assert_eq!(exec(answers, &[]).0, 20);
+    let (_, out) = exec("print(7)\nassert True\n", &["--json"]);
+    assert!(out.contains("\"judge\": \"inside\""), "{out}");
+}
+
+#[test]
 fn output_and_trace_are_shown_and_steer_no_terminal() {
     let program = "def f(n):\n    m = n + 1\n    return m\nprint('a\\x1b[2Jb', f(1))\n";
     let (code, out) = exec(program, &["--trace"]);

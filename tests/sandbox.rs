@@ -49,7 +49,8 @@ fn each_kind_of_verdict() {
     assert_eq!(verdict(double, "assert f(2) == 4"), "passed");
     assert_eq!(verdict(double, "assert f(2) == 5"), "failed: got 4, expected 5");
     assert_eq!(verdict(double, "assert f(2) > 5, 'too small'"), "failed: too small");
-    assert_eq!(verdict(double, "def check(g):\n    assert g(1) == 3\ncheck(f)"), "failed");
+    assert_eq!(verdict(double, "def check(g):\n    assert g(1) == 3\ncheck(f)"), "failed: got 2, expected 3");
+    assert_eq!(verdict(double, "def check(g):\n    x = g(1)\n    assert x == 3\ncheck(f)"), "failed");
     assert_eq!(
         verdict("def f(x):\n    y = 1\n    return y / x\n", "assert f(0) == 4"),
         "exception: ZeroDivisionError: division by zero (line 3)"

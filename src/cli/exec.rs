@@ -8,6 +8,7 @@ use vigor::sandbox::{
     EventKind, ExecReport, ExecRequest, Limits, Policy, Pool, PoolConfig, Trace, TraceCaps, TraceEvent,
     Verdict,
 };
+use vigor::syntax::{Lexer, LogicalLine};
 
 use super::exit::{BAD_INPUT, FAILURE, Failure};
 use super::say::say;
@@ -19,6 +20,9 @@ use super::say::say;
   vigor exec program.py --trace --time 1 --memory 128
   vigor exec solution.py --test 'assert add(1, 2) == 3' --test 'assert add(0, 0) == 0'
   echo 'while True: pass' | vigor exec - --time 0.5 --json
+
+The assert statements at the end of the file are its own test: they run after it, and are judged outside of its
+process wherever they can be, as those of --test are.
 
 The exit code tells the verdict, of the first test that does not pass: 0 passed, 20 failed (an assertion of the test),
 21 exception, 22 timeout, 23 memory, 24 output (too much), 25 killed by a signal, 26 forbidden, 27 syntax error,
@@ -58,15 +62,19 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Returns the exit code that tells the verdict.
 pub fn exec(args: &Exec) -> Result<u8, Failure> {
-    let code = read(args)?;
+    let (code, own) = split(read(args)?);
     let pool = Pool::new(PoolConfig {
         python: args.python.clone(),
         workers: 1,
         policy: if args.allow_weaker_sandbox { Policy::BestEffort } else { Policy::Strict },
         ..PoolConfig::default()
     })?;
-    // Without a test the program alone decides.
-    let tests = if args.test.is_empty() { vec!["pass".to_owned()] } else { args.test.clone() };
+    let mut tests: Vec<String> = own.into_iter().chain(args.test.clone()).collect();
+    if tests.is_empty() {
+        // The program alone decides.
+        tests.push("pass".to_owned());
+    }
+    let named = tests.len() - args.test.len();
     let limits = Limits {
         wall_test_seconds: args.time,
         wall_total_seconds: 2.0 * args.time * tests.len() as f64,
@@ -87,10 +95,29 @@ pub fn exec(args: &Exec) -> Result<u8, Failure> {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(FAILURE, error))?;
         say!("{text}");
     } else {
-        say!("{}", text_of(&report, &args.test));
+        say!("{}", text_of(&report, &args.test, named));
     }
     let not_passed = report.tests.iter().find(|test| !test.verdict.passed());
     Ok(not_passed.map_or(0, |test| code_of(&test.verdict)))
+}
+
+/// Cuts the `assert` statements at the end of a file off: its own test. The rest is the program.
+fn split(mut code: String) -> (String, Option<String>) {
+    let mut lexer = Lexer::new();
+    lexer.feed(&code);
+    let is_assert = |line: &&LogicalLine| {
+        let word = code.get(line.text_start..line.end).and_then(|text| text.strip_prefix("assert"));
+        line.indent.columns == 0
+            && word.is_some_and(|rest| rest.starts_with([' ', '\t', '(', '"', '\'', '[', '{']))
+    };
+    let first = lexer.lines().iter().rev().take_while(is_assert).last().map(|line| line.start);
+    match first {
+        Some(first) if lexer.error().is_none() && lexer.depth() == 0 => {
+            let test = code.split_off(first);
+            (code, Some(test))
+        }
+        _ => (code, None),
+    }
 }
 
 fn read(args: &Exec) -> Result<String, Failure> {
@@ -120,11 +147,12 @@ fn code_of(verdict: &Verdict) -> u8 {
     }
 }
 
-fn text_of(report: &ExecReport, tests: &[String]) -> String {
+/// `tests` are those of the command line; `before` stand before them, without a name.
+fn text_of(report: &ExecReport, tests: &[String], before: usize) -> String {
     let mut text = String::new();
     for (number, outcome) in report.tests.iter().enumerate() {
         let record = outcome.verdict.record();
-        if let Some(test) = tests.get(number) {
+        if let Some(test) = number.checked_sub(before).and_then(|number| tests.get(number)) {
             text += &format!("{}\n", printable(test));
         }
         text += &record.kind;
@@ -183,6 +211,18 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_brings_its_own_test() {
+        let cut = |code: &str| split(code.to_owned());
+        let (code, test) =
+            cut("def f(x):\n    assert x\n    return x\n\nassert f(1) == 1\nassert(f(\n  2)) # two\n");
+        assert_eq!(code, "def f(x):\n    assert x\n    return x\n\n");
+        assert_eq!(test.as_deref(), Some("assert f(1) == 1\nassert(f(\n  2)) # two\n"));
+        for code in ["assert_all()\n", "assert x\nx = 1\n", "if x:\n    assert x\n", "assert (\n", ""] {
+            assert_eq!(cut(code), (code.to_owned(), None), "{code}");
+        }
+    }
 
     #[test]
     fn nothing_steers_the_terminal() {

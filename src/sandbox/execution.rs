@@ -1,12 +1,14 @@
 //! One request on one worker: rounds of a child each, until every test has a verdict.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::protocol::{Ending, Record, Supervision, Work, records};
+use super::plan::{Check, Plan};
+use super::protocol::{Answer, Ending, JudgeWork, Judged, Record, Supervision, Work, records};
 use super::source::source_lines;
 use super::worker::Worker;
-use super::{ExecReport, ExecRequest, TestOutcome, Trace, Verdict};
+use super::{ExecReport, ExecRequest, Judge, TestOutcome, Trace, Verdict};
 use crate::session::trace::Gate;
 
 /// Exit status of a child that had no memory left to say so.
@@ -15,14 +17,19 @@ const EXIT_MEMORY: i32 = 77;
 /// Longest source, in bytes, that is given to the compiler.
 const SOURCE_LIMIT: usize = 1 << 20;
 
-/// What a compiler may use for one source. Constant folding and nesting can blow up.
-const CLASSIFY_SECONDS: f64 = 5.0;
-const CLASSIFY_MEMORY_MB: u64 = 512;
+/// What a child may use for one of several items. Even a compiler can blow up: constant folding, nesting.
+const ITEM_SECONDS: f64 = 5.0;
+const ITEM_MEMORY_MB: u64 = 512;
 
-/// Runs the tests of a request. An error means that the worker is in doubt; nothing is known of the program then.
-pub(super) fn execute(worker: &mut Worker, request: &ExecRequest) -> io::Result<ExecReport> {
+/// Runs the tests of a request, each as its plan says. An error means that the worker is in doubt; nothing is known of
+/// the program then.
+pub(super) fn execute(
+    worker: &mut Worker,
+    request: &ExecRequest,
+    plans: &[Arc<Plan>],
+) -> io::Result<ExecReport> {
     let started = Instant::now();
-    let mut run = Run::new(request);
+    let mut run = Run::new(request, plans);
     while run.outcomes.len() < request.tests.len() && !run.finished {
         run.round(worker, started)?;
     }
@@ -32,6 +39,8 @@ pub(super) fn execute(worker: &mut Worker, request: &ExecRequest) -> io::Result<
 /// The state of a request between two children.
 struct Run<'a> {
     request: &'a ExecRequest,
+    /// One a test.
+    plans: &'a [Arc<Plan>],
     /// Lines of the program: a trace cannot speak of others.
     lines: usize,
     outcomes: Vec<TestOutcome>,
@@ -41,9 +50,9 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(request: &'a ExecRequest) -> Run<'a> {
+    fn new(request: &'a ExecRequest, plans: &'a [Arc<Plan>]) -> Run<'a> {
         let lines = source_lines(&request.code).count();
-        Run { request, lines, outcomes: Vec::new(), output: String::new(), finished: false }
+        Run { request, plans, lines, outcomes: Vec::new(), output: String::new(), finished: false }
     }
 
     /// One child: all tests that have no verdict yet, or as many of them as it survives.
@@ -56,13 +65,15 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let tests = &self.request.tests[self.outcomes.len()..];
+        let plans = &self.plans[self.outcomes.len()..];
         // Text grows at most twelvefold on its way (escapes, names of fields).
         let per_test =
             trace.map_or(0, |caps| 12 * caps.max_total_bytes) + 12 * limits.output_bytes + (64 << 10);
+        let answers: usize = plans.iter().map(|plan| plan.answer_bytes()).sum();
         let supervision = Supervision {
             idle: limits.wall_test_seconds,
             total: left.as_secs_f64(),
-            cap: (per_test.saturating_mul(tests.len()) + (1 << 20)).min(1 << 30),
+            cap: per_test.saturating_mul(tests.len()).saturating_add(answers + (1 << 20)).min(1 << 30),
         };
         let nonce = worker.nonce()?;
         let work = Work::Run {
@@ -72,21 +83,25 @@ impl<'a> Run<'a> {
             output_bytes: limits.output_bytes,
             code: &self.request.code,
             setup: &self.request.setup,
-            tests,
+            tests: tests.iter().zip(plans).map(|(source, plan)| plan.work(source)).collect(),
             trace,
             keep_going: self.request.keep_going,
         };
         let (ending, body) = worker.exchange(&supervision, &work)?;
         let (said, tampered) = records(&body, &nonce);
+        let mut judged = self.judge(worker, &said)?.into_iter();
         let mut loading = true;
         for record in said {
             match record {
                 Record::Loaded => loading = false,
-                Record::Test { verdict, trace, output } => {
+                Record::Test { verdict, answers, trace, output } => {
                     self.hear(&output, limits.output_bytes);
+                    let verdict = compare(self.plan(), &answers, verdict, &mut judged);
                     self.give(verdict, trace);
                     loading = true;
                 }
+                // The harness says this only of a program that does not load.
+                Record::Program { verdict, .. } if verdict.passed() => self.give_all(intruded()),
                 Record::Program { verdict, trace, output } => {
                     self.hear(&output, limits.output_bytes);
                     self.give(verdict.clone(), trace);
@@ -95,18 +110,14 @@ impl<'a> Run<'a> {
                 Record::Harness { message } => {
                     self.give_all(Verdict::HarnessError { message });
                 }
-                Record::Gate { .. } => {}
+                Record::Gate { .. } | Record::Plan { .. } | Record::Judged { .. } => {}
             }
             if self.outcomes.len() >= self.request.tests.len() || self.finished {
                 return Ok(());
             }
         }
         // The child ended before this test had a verdict: how it ended is the verdict.
-        let verdict = if tampered {
-            Verdict::Forbidden { message: "wrote to the harness's pipe".to_owned() }
-        } else {
-            verdict_of(&ending, limits.cpu_seconds)
-        };
+        let verdict = if tampered { intruded() } else { verdict_of(&ending, limits.cpu_seconds) };
         if loading {
             // It was the program itself, and would be again with every test.
             self.give_all(verdict);
@@ -116,11 +127,45 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// How the next test without an outcome is judged.
+    fn plan(&self) -> &'a Plan {
+        self.plans.get(self.outcomes.len()).map_or(&Plan::Inside, |plan| plan)
+    }
+
+    /// Has a child without a program judge the assertions about values that are more than comparisons with one, in the
+    /// order of the tests.
+    fn judge(&self, worker: &mut Worker, said: &[Record]) -> io::Result<Vec<Judged>> {
+        let told = said.iter().filter_map(|record| match record {
+            Record::Test { answers, .. } => Some(answers),
+            _ => None,
+        });
+        let mut items = Vec::new();
+        for (plan, answers) in self.plans[self.outcomes.len()..].iter().zip(told) {
+            let Plan::Outside { prelude, asks } = &**plan else { continue };
+            for (ask, answer) in asks.iter().zip(answers) {
+                if let Check::Holds { expression, .. } = &ask.check {
+                    items.push(JudgeWork { prelude, expression, value: answer.value.as_deref() });
+                }
+            }
+        }
+        each(
+            worker,
+            &items,
+            |nonce, cpu_seconds, items| Work::Judge { nonce, memory_mb: ITEM_MEMORY_MB, cpu_seconds, items },
+            |record| if let Record::Judged { judged } = record { Some(judged) } else { None },
+            |ending| Judged { holds: false, error: Some(verdict_of(ending, u64::MAX)) },
+        )
+    }
+
     fn give(&mut self, verdict: Verdict, trace: Option<Trace>) {
         if self.outcomes.len() < self.request.tests.len() && !self.finished {
             self.finished = !verdict.passed() && !self.request.keep_going;
             let trace = trace.map(|trace| trace.canonical(self.lines));
-            self.outcomes.push(TestOutcome { verdict: verdict.canonical(), trace });
+            let judge = match self.plan() {
+                Plan::Inside => Judge::Inside,
+                Plan::Outside { .. } => Judge::Outside,
+            };
+            self.outcomes.push(TestOutcome { verdict: verdict.canonical(), judge, trace });
         }
     }
 
@@ -141,11 +186,16 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The verdict on a program that said what only the harness says.
+fn intruded() -> Verdict {
+    Verdict::Forbidden { message: "wrote to the harness's pipe".to_owned() }
+}
+
 /// The verdict on a test in which the process ended.
 fn verdict_of(ending: &Ending, cpu_seconds: u64) -> Verdict {
     match (ending.ended.as_str(), ending.signal, ending.exit) {
         ("timeout", ..) => Verdict::Timeout,
-        ("flood", ..) => Verdict::Forbidden { message: "wrote to the harness's pipe".to_owned() },
+        ("flood", ..) => intruded(),
         (_, Some(libc::SIGXCPU), _) => Verdict::Timeout,
         (_, Some(libc::SIGKILL), _) if ending.cpu_ms >= cpu_seconds.saturating_mul(1000) => Verdict::Timeout,
         (_, Some(libc::SIGSYS), _) => Verdict::Forbidden { message: "a forbidden system call".to_owned() },
@@ -157,43 +207,96 @@ fn verdict_of(ending: &Ending, cpu_seconds: u64) -> Verdict {
     }
 }
 
-/// Asks CPython's compiler about sources; never runs them.
-pub(super) fn classify(worker: &mut Worker, sources: &[String]) -> io::Result<Vec<Gate>> {
-    let mut gates: Vec<Gate> = Vec::with_capacity(sources.len());
-    while gates.len() < sources.len() {
-        let start = gates.len();
-        let batch: Vec<&str> = sources[start..]
-            .iter()
-            .map(String::as_str)
-            .take_while(|source| source.len() <= SOURCE_LIMIT)
-            .collect();
-        if batch.is_empty() {
-            let message = format!("longer than {SOURCE_LIMIT} bytes");
-            gates.push(Gate::Invalid { message });
-            continue;
-        }
-        let nonce = worker.nonce()?;
-        let total = CLASSIFY_SECONDS * batch.len() as f64;
-        let supervision = Supervision { idle: CLASSIFY_SECONDS, total, cap: 4096 * batch.len() + (1 << 20) };
-        let work = Work::Classify {
-            nonce: &nonce,
-            memory_mb: CLASSIFY_MEMORY_MB,
-            cpu_seconds: total as u64 + 1,
-            sources: &batch,
+/// The verdict on a test: what its process says, but for what is judged outside of it. `judged` gives the judgements
+/// that [`Run::judge`] asked for, in the same order.
+fn compare(
+    plan: &Plan,
+    answers: &[Answer],
+    said: Verdict,
+    judged: &mut impl Iterator<Item = Judged>,
+) -> Verdict {
+    let Plan::Outside { asks, .. } = plan else { return said };
+    let mut found = None;
+    for (ask, answer) in asks.iter().zip(answers) {
+        let wrong = || Some(Verdict::Failed { message: ask.message(&answer.shown) });
+        let value = answer.value.as_deref();
+        let verdict = match &ask.check {
+            Check::Equal { value: expected, .. } if value == Some(expected) => None,
+            Check::Truth { value: expected } if value == Some(if *expected { "true" } else { "false" }) => {
+                None
+            }
+            Check::Holds { .. } => match judged.next() {
+                Some(Judged { holds: true, .. }) => None,
+                Some(Judged { error: Some(error), .. }) if value.is_some() => Some(error),
+                _ => wrong(),
+            },
+            _ => wrong(),
         };
-        let (_, body) = worker.exchange(&supervision, &work)?;
+        found = found.or(verdict);
+    }
+    match found {
+        Some(verdict) => verdict,
+        None if said.passed() && answers.len() != asks.len() => intruded(),
+        None => said,
+    }
+}
+
+/// Has children do something with each of `items` in one round trip, and in another where an item ends its child: that
+/// item gets what `lost` says, and the rest goes on.
+fn each<I, T>(
+    worker: &mut Worker,
+    items: &[I],
+    work: impl for<'w> Fn(&'w str, u64, &'w [I]) -> Work<'w>,
+    pick: impl Fn(Record) -> Option<T>,
+    lost: impl Fn(&Ending) -> T,
+) -> io::Result<Vec<T>> {
+    let mut found = Vec::with_capacity(items.len());
+    while found.len() < items.len() {
+        let rest = &items[found.len()..];
+        let nonce = worker.nonce()?;
+        let total = ITEM_SECONDS * rest.len() as f64;
+        let supervision = Supervision { idle: ITEM_SECONDS, total, cap: (64 << 10) * rest.len() + (1 << 20) };
+        let (ending, body) = worker.exchange(&supervision, &work(&nonce, total as u64 + 1, rest))?;
         let (said, _) = records(&body, &nonce);
-        gates.extend(said.into_iter().take(batch.len()).filter_map(|record| match record {
-            Record::Gate { gate } => Some(gate),
-            _ => None,
-        }));
-        if gates.len() < start + batch.len() {
-            // The compiler did not survive the next one.
-            let message = "the compiler ran out of stack, memory or time".to_owned();
-            gates.push(Gate::Invalid { message });
+        found.extend(said.into_iter().filter_map(&pick).take(rest.len()));
+        if found.len() < items.len() {
+            found.push(lost(&ending));
         }
     }
+    Ok(found)
+}
+
+/// Asks CPython's compiler about sources; never runs them.
+pub(super) fn classify(worker: &mut Worker, sources: &[String]) -> io::Result<Vec<Gate>> {
+    let too_long = |source: &String| source.len() > SOURCE_LIMIT;
+    let items: Vec<&str> = sources.iter().map(|source| if too_long(source) { "" } else { source }).collect();
+    let mut gates = each(
+        worker,
+        &items,
+        |nonce, cpu_seconds, sources| Work::Classify {
+            nonce,
+            memory_mb: ITEM_MEMORY_MB,
+            cpu_seconds,
+            sources,
+        },
+        |record| if let Record::Gate { gate } = record { Some(gate) } else { None },
+        |_| Gate::Invalid { message: "the compiler ran out of stack, memory or time".to_owned() },
+    )?;
+    for (gate, _) in gates.iter_mut().zip(sources).filter(|(_, source)| too_long(source)) {
+        *gate = Gate::Invalid { message: format!("longer than {SOURCE_LIMIT} bytes") };
+    }
     Ok(gates)
+}
+
+/// Finds out how tests are to be judged. Runs what they say before their assertions, and what they expect.
+pub(super) fn plan(worker: &mut Worker, tests: &[&str]) -> io::Result<Vec<Plan>> {
+    each(
+        worker,
+        tests,
+        |nonce, cpu_seconds, tests| Work::Plan { nonce, memory_mb: ITEM_MEMORY_MB, cpu_seconds, tests },
+        |record| if let Record::Plan { plan } = record { Some(plan) } else { None },
+        |_| Plan::Inside,
+    )
 }
 
 #[cfg(test)]

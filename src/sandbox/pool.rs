@@ -7,8 +7,9 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use super::execution;
+use super::plan::Plans;
 use super::worker::{Recipe, Worker};
-use super::{ExecReport, ExecRequest, Layer, Policy, Python, SandboxError, TestOutcome, Verdict};
+use super::{ExecReport, ExecRequest, Judge, Layer, Policy, Python, SandboxError, TestOutcome, Verdict};
 use crate::session::trace::Gate;
 
 /// A worker is replaced after so many requests: what its allocator has gathered goes with it.
@@ -47,6 +48,7 @@ impl Default for PoolConfig {
 pub struct Pool {
     recipe: Recipe,
     layers: Vec<Layer>,
+    plans: Plans,
     size: usize,
     /// One entry for each worker that is not in use; `None` is one that has not been started.
     idle: Mutex<Vec<Option<Worker>>>,
@@ -82,7 +84,14 @@ impl Pool {
         // The last entry is taken first.
         let mut idle: Vec<Option<Worker>> = (1..size).map(|_| None).collect();
         idle.push(Some(first));
-        Ok(Pool { recipe, layers, size, idle: Mutex::new(idle), returned: Condvar::new() })
+        Ok(Pool {
+            recipe,
+            layers,
+            plans: Plans::default(),
+            size,
+            idle: Mutex::new(idle),
+            returned: Condvar::new(),
+        })
     }
 
     /// The layers, in force or not, around every program that this pool runs.
@@ -107,10 +116,15 @@ impl Pool {
     /// [`SandboxError`] when a worker cannot be started. A request that costs two workers their life is
     /// reported as [`Verdict::HarnessError`], not as an error.
     pub fn execute(&self, request: &ExecRequest) -> Result<ExecReport, SandboxError> {
-        match self.with_worker(|worker| execution::execute(worker, request)) {
+        let report = self
+            .plans
+            .of(&request.tests, |tests| self.with_worker(|worker| execution::plan(worker, tests)))
+            .and_then(|plans| self.with_worker(|worker| execution::execute(worker, request, &plans)));
+        match report {
             Err(SandboxError::Lost(message)) => {
                 let verdict = Verdict::HarnessError { message: format!("the worker was lost: {message}") };
-                let tests = request.tests.iter().map(|_| TestOutcome::bare(verdict.clone())).collect();
+                let outcome = TestOutcome { verdict, judge: Judge::Outside, trace: None };
+                let tests = vec![outcome; request.tests.len()];
                 Ok(ExecReport { tests, output_tail: String::new(), seconds: 0.0 })
             }
             result => result,

@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::plan::Plan;
 use super::{Layer, Trace, TraceCaps, Verdict};
 use crate::session::trace::Gate;
 
@@ -57,9 +58,23 @@ pub(super) enum Work<'a> {
         output_bytes: usize,
         code: &'a str,
         setup: &'a str,
-        tests: &'a [String],
+        tests: Vec<TestWork<'a>>,
         trace: Option<TraceCaps>,
         keep_going: bool,
+    },
+    /// How each of these tests is to be judged.
+    Plan {
+        nonce: &'a str,
+        memory_mb: u64,
+        cpu_seconds: u64,
+        tests: &'a [&'a str],
+    },
+    /// Whether assertions hold for values that an earlier child told.
+    Judge {
+        nonce: &'a str,
+        memory_mb: u64,
+        cpu_seconds: u64,
+        items: &'a [JudgeWork<'a>],
     },
     Classify {
         nonce: &'a str,
@@ -67,6 +82,25 @@ pub(super) enum Work<'a> {
         cpu_seconds: u64,
         sources: &'a [&'a str],
     },
+}
+
+/// One test, as the child that runs the program gets it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum TestWork<'a> {
+    /// The whole test.
+    Inside { source: &'a str },
+    /// Only its calls, each with what is needed of its value.
+    Outside { prelude: &'a str, asks: Vec<(&'a str, &'static str)> },
+}
+
+/// An assertion about a value.
+#[derive(Debug, Serialize)]
+pub(super) struct JudgeWork<'a> {
+    pub prelude: &'a str,
+    pub expression: &'a str,
+    /// The value, as the child wrote it; `None` where it is no plain data.
+    pub value: Option<&'a str>,
 }
 
 /// How the child ended, by the zygote.
@@ -81,6 +115,24 @@ pub(super) struct Ending {
     pub signal: Option<i32>,
 }
 
+/// The value of one call, as the child tells it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Answer {
+    /// For messages.
+    pub shown: String,
+    /// For the comparison; `None` where it is no plain data.
+    pub value: Option<String>,
+}
+
+/// What a child without a program says of an assertion.
+#[derive(Debug, Deserialize)]
+pub(super) struct Judged {
+    pub holds: bool,
+    /// The exception that the assertion ended in.
+    #[serde(default)]
+    pub error: Option<Verdict>,
+}
+
 /// What a child says.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
@@ -90,6 +142,8 @@ pub(super) enum Record {
     /// Outcome of a test.
     Test {
         verdict: Verdict,
+        #[serde(default)]
+        answers: Vec<Answer>,
         #[serde(default)]
         trace: Option<Trace>,
         #[serde(default)]
@@ -105,6 +159,10 @@ pub(super) enum Record {
     },
     /// Verdict of the compiler.
     Gate { gate: Gate },
+    /// How a test is to be judged.
+    Plan { plan: Plan },
+    /// Whether an assertion holds.
+    Judged { judged: Judged },
     /// The harness failed.
     Harness { message: String },
 }

@@ -27,14 +27,20 @@ impl ExecReport {
 pub struct TestOutcome {
     /// What happened.
     pub verdict: Verdict,
+    /// Where that was decided.
+    pub judge: Judge,
     /// What the program did, where tracing was asked for and the process lived to tell. A failure of the
     /// program's top level is the verdict of every test; its trace is given with the first one only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Trace>,
 }
 
-impl TestOutcome {
-    pub(super) fn bare(verdict: Verdict) -> TestOutcome {
-        TestOutcome { verdict, trace: None }
-    }
+/// Where a test is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judge {
+    /// Outside of the process that runs the program, which tells only values.
+    Outside,
+    /// In that process: a program that takes the harness over can say that the test passed.
+    Inside,
 }

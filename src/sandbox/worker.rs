@@ -16,8 +16,10 @@ use super::{Capability, Layer, Policy, Python, SandboxError, seccomp};
 /// The Python side, in the order in which its parts need each other.
 const HARNESS: &str = concat!(
     include_str!("harness/values.py"),
+    include_str!("harness/plain.py"),
     include_str!("harness/tracer.py"),
     include_str!("harness/runner.py"),
+    include_str!("harness/judge.py"),
     include_str!("harness/zygote.py"),
 );
 

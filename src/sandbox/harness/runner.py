@@ -13,6 +13,7 @@ _exit_process = os._exit
 _modules = sys.modules
 _compile = compile
 _exec = exec
+_eval = eval
 _seed_random = random.seed
 _AssertionError = AssertionError
 _SyntaxError = SyntaxError
@@ -23,6 +24,8 @@ PROGRAM = "<candidate>"
 SETUP = "<setup>"
 TEST = "<test>"
 MESSAGE_LIMIT = 300
+# Longest text of a value that leaves the child.
+VALUE_LIMIT = 1 << 20
 # A program may print more than is kept, but not without end.
 FLOOD_BYTES = 64 << 20
 EXIT_MEMORY = 77
@@ -105,7 +108,7 @@ def syntax_verdict(error):
     return {"verdict": "syntax_error", "message": clean(message[:MESSAGE_LIMIT]), "line": bounded_line(error.lineno)}
 
 
-def describe(error, values=None):
+def describe(error, difference):
     """The verdict for an exception that left the program or the test."""
     kind = type(error)
     line = last_line_in(error, PROGRAM)
@@ -113,9 +116,7 @@ def describe(error, values=None):
         return {"verdict": "memory"}
     if kind is _AssertionError and innermost_file(error) == TEST:
         message = exception_message(error, MESSAGE_LIMIT)
-        if not message and values is not None:
-            message = values()
-        return {"verdict": "failed", "message": message}
+        return {"verdict": "failed", "message": message or difference()}
     message = exception_message(error, MESSAGE_LIMIT)
     if kind is _PermissionError:
         return {"verdict": "forbidden", "message": ("PermissionError: " + message).rstrip(": ")}
@@ -163,26 +164,80 @@ def run_request(request, status, output):
         status.send({"record": "program", "verdict": verdict})
         return
     output._limit = request["output_bytes"]
-    for source in request["tests"]:
-        passed = run_test(codes, source, request["trace"], status, output)
+    for test in request["tests"]:
+        passed = run_test(codes, test, request["trace"], status, output)
         if passed is None or not (passed or request["keep_going"]):
             return
 
 
-def run_test(codes, source, caps, status, output):
-    """True: passed, False: did not, None: the program itself failed, which is the verdict of all tests."""
+class InsideTest:
+    """A test that is judged here, where the program is."""
+
+    def __init__(self, source):
+        self.code, self.shows = compile_test(source)
+
+    def run(self, space):
+        _exec(self.code, space)
+
+    def difference(self, space):
+        """Both sides of the comparison that failed."""
+        if not self.shows:
+            return ""
+        left, right = space.get("_vigor_left", _MISSING), space.get("_vigor_right", _MISSING)
+        return "got %s, expected %s" % (show(left, MESSAGE_LIMIT // 2), show(right, MESSAGE_LIMIT // 2))
+
+    def answers(self):
+        return []
+
+
+class OutsideTest:
+    """Calls, of which only the values are told."""
+
+    def __init__(self, prelude, asks):
+        self.prelude = compile_program(prelude, TEST)
+        self.asks = [(_compile(expression, TEST, "eval", 0, True), kind) for expression, kind in asks]
+        self.told = []
+
+    def run(self, space):
+        _exec(self.prelude, space)
+        for code, kind in self.asks:
+            self.told.append(answer(_eval(code, space), kind))
+
+    def difference(self, space):
+        return ""
+
+    def answers(self):
+        return self.told
+
+
+def answer(value, kind):
+    """A value as whoever compares it needs it; without one where it is no plain data."""
+    shown = show(value, MESSAGE_LIMIT // 2)
+    if kind == "truth":
+        return {"shown": shown, "value": "true" if value else "false"}
     try:
-        test_code, shows = compile_test(source)
+        tree = tree_of(value)
+        text = canonical(tree) if kind == "equal" else encode(tree)
+    except NotPlain:
+        text = None
+    return {"shown": shown, "value": text if text is not None and len(text) <= VALUE_LIMIT else None}
+
+
+def run_test(codes, test, caps, status, output):
+    """True: ran to its end, False: did not, None: the program itself failed, which is the verdict of all tests."""
+    try:
+        test = InsideTest(test["source"]) if "source" in test else OutsideTest(test["prelude"], test["asks"])
     except (_SyntaxError, ValueError, OverflowError, RecursionError) as error:
         what = exception_message(error, MESSAGE_LIMIT)
         verdict = {"verdict": "harness_error", "message": "the test does not compile: " + what}
-        status.send({"record": "test", "verdict": verdict, "trace": None, "output": ""})
+        status.send({"record": "test", "verdict": verdict})
         return False
     tracer = Tracer(PROGRAM, caps) if caps is not None else None
 
     def report(record, verdict):
         trace = tracer.result() if tracer is not None else None
-        status.send({"record": record, "verdict": verdict, "trace": trace, "output": output.take()})
+        told = {"record": record, "verdict": verdict, "answers": test.answers(), "trace": trace, "output": output.take()}
+        status.send(told)
 
     def flood():
         _set_trace(None)
@@ -195,14 +250,6 @@ def run_test(codes, source, caps, status, output):
     _modules["solution"] = module
     _seed_random(0)
     record = "program"
-    verdict = None
-    values = None
-    if shows:
-
-        def values():
-            left, right = space.get("_vigor_left", _MISSING), space.get("_vigor_right", _MISSING)
-            return "got %s, expected %s" % (show(left, MESSAGE_LIMIT // 2), show(right, MESSAGE_LIMIT // 2))
-
     try:
         if tracer is not None:
             tracer.start()
@@ -210,12 +257,12 @@ def run_test(codes, source, caps, status, output):
             _exec(code, space)
         record = "test"
         status.send({"record": "loaded"})
-        _exec(test_code, space)
+        test.run(space)
         verdict = {"verdict": "passed"}
     except BaseException as error:
         if tracer is not None:
             tracer.stop()
-        verdict = describe(error, values)
+        verdict = describe(error, lambda: test.difference(space))
         if verdict["verdict"] == "memory":
             # Make room, or the report would fail for the same reason.
             error = None
@@ -268,6 +315,24 @@ def _is_incomplete(source):
     return errors[0] != errors[1]
 
 
+def classify_all(request, status, output):
+    for source in request["sources"]:
+        status.send({"record": "gate", "gate": classify(source)})
+
+
+def plan_all(request, status, output):
+    for source in request["tests"]:
+        status.send({"record": "plan", "plan": plan(source)})
+
+
+def judge_all(request, status, output):
+    for item in request["items"]:
+        status.send({"record": "judged", "judged": judge(item)})
+
+
+TASKS = {"run": run_request, "classify": classify_all, "plan": plan_all, "judge": judge_all}
+
+
 def run_child(request_fd, status_fd, seal):
     """The whole life of a child: wait for a request, lock the door, run it, leave without clean-up."""
     output = Output()
@@ -280,11 +345,7 @@ def run_child(request_fd, status_fd, seal):
     try:
         set_limits(request["memory_mb"], request["cpu_seconds"])
         seal()
-        if request["op"] == "classify":
-            for source in request["sources"]:
-                status.send({"record": "gate", "gate": classify(source)})
-        else:
-            run_request(request, status, output)
+        TASKS[request["op"]](request, status, output)
         code = 0
     except _MEMORY_ERROR:
         code = EXIT_MEMORY

@@ -1,0 +1,207 @@
+# How a test is judged without trusting the process that runs the program: the child gets the calls, and what they
+# should give stays here. This file runs in children that never load a program.
+
+import builtins
+
+HOLE = "_vigor_value"
+_BUILTIN_NAMES = frozenset(vars(builtins))
+# Where one of these is around a call, the call may not be made at all, or more than once.
+_CONDITIONAL = (ast.BoolOp, ast.IfExp, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr)
+
+_CONVERSIONS = frozenset(("list", "tuple", "set", "sorted", "dict", "len", "next", "str", "repr", "type"))
+
+
+class Inside(Exception):
+    """The test can only be judged where the program is."""
+
+
+def plan(source):
+    """What to ask the child for, and what to compare its answers with."""
+    try:
+        return _plan(source)
+    except BaseException:
+        # A test that does not even compile is told so where it runs.
+        return {"plan": "inside"}
+
+
+def _plan(source):
+    prelude, asserts = _parts(_compile(source, TEST, "exec", ast.PyCF_ONLY_AST, True).body)
+    space = {"__name__": "solution"}
+    prelude_code = ast.unparse(ast.Module(prelude, []))
+    _exec(compile_program(prelude_code, TEST), space)
+    known = _BUILTIN_NAMES | frozenset(space)
+    if _unknown(ast.Module(prelude, []), known):
+        raise Inside
+    return {"plan": "outside", "prelude": prelude_code, "asks": [_ask(node, known, space) for node in asserts]}
+
+
+def _parts(body):
+    """The statements of a test before its assertions, and the assertions: its last statements, or the body of the
+    function `check(candidate)` that its last statement calls with the program's function."""
+    first = len(body)
+    while first and type(body[first - 1]) is ast.Assert:
+        first -= 1
+    if first < len(body):
+        return body[:first], _telling(body[first:])
+    call = body[-1].value if body and type(body[-1]) is ast.Expr else None
+    check = body[-2] if len(body) > 1 else None
+    if not (
+        type(check) is ast.FunctionDef
+        and not check.decorator_list
+        and type(call) is ast.Call
+        and type(call.func) is ast.Name
+        and call.func.id == check.name
+        and len(call.args) == len(check.args.args) == 1
+        and type(call.args[0]) is ast.Name
+        and not (call.keywords or check.args.posonlyargs or check.args.kwonlyargs)
+    ):
+        raise Inside
+    asserts = _telling(check.body)
+    parameter, function = check.args.args[0].arg, call.args[0].id
+    for node in asserts:
+        for name in ast.walk(node):
+            if type(name) is ast.Name and name.id == parameter:
+                name.id = function
+    return body[:-2], asserts
+
+
+def _telling(body):
+    """The assertions among `body`, without those that hold for any program."""
+    asserts = [node for node in body if not _says_nothing(node)]
+    if not asserts or any(type(node) is not ast.Assert for node in asserts):
+        raise Inside
+    return asserts
+
+
+def _says_nothing(node):
+    if type(node) is ast.Assert:
+        return type(node.test) is ast.Constant and bool(node.test.value)
+    return type(node) is ast.Pass or type(node) is ast.Expr and type(node.value) is ast.Constant
+
+
+def _unknown(tree, known):
+    """Whether `tree` uses a name that only the program can give."""
+    nodes = list(ast.walk(tree))
+    bound = {node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is not ast.Load}
+    bound |= {node.arg for node in nodes if type(node) is ast.arg}
+    return any(
+        type(node) is ast.Name and type(node.ctx) is ast.Load and node.id not in known and node.id not in bound
+        for node in nodes
+    )
+
+
+def _ask(node, known, space):
+    test = node.test
+    message = _message(node.msg)
+    if type(test) is ast.Compare and len(test.ops) == 1 and type(test.ops[0]) is ast.Eq:
+        sides = [test.left, test.comparators[0]]
+        asked = [side for side in sides if _unknown(side, known)]
+        if len(asked) != 1:
+            raise Inside
+        expected = _expected([side for side in sides if side is not asked[0]][0], space)
+        if expected is not None:
+            return {"expression": ast.unparse(asked[0]), "message": message, "check": expected}
+    condition, truth = test, True
+    if type(test) is ast.UnaryOp and type(test.op) is ast.Not:
+        condition, truth = test.operand, False
+    if _is_programs(condition, known):
+        return {"expression": ast.unparse(condition), "message": message, "check": {"check": "truth", "value": truth}}
+    if type(test) is not ast.Compare and not _is_tolerance(test):
+        raise Inside
+    finder = _Holes(known)
+    judged = finder.visit(_copy(test))
+    if len(finder.holes) != 1:
+        raise Inside
+    check = {"check": "holds", "expression": ast.unparse(judged), "shown": clean(ast.unparse(test)[:MESSAGE_LIMIT])}
+    return {"expression": ast.unparse(finder.holes[0]), "message": message, "check": check}
+
+
+def _is_tolerance(node):
+    """`isclose(…)`, from whichever module."""
+    function = node.func if type(node) is ast.Call else None
+    name = function.attr if type(function) is ast.Attribute else getattr(function, "id", None)
+    return name in ("isclose", "allclose")
+
+
+def _is_programs(node, known):
+    """Whether `node` is a name that the program gives, or something that is called, or taken, of one."""
+    while type(node) in (ast.Call, ast.Attribute, ast.Subscript):
+        node = node.func if type(node) is ast.Call else node.value
+    return type(node) is ast.Name and type(node.ctx) is ast.Load and node.id not in known
+
+
+def _copy(node):
+    return ast.parse(ast.unparse(node), mode="eval").body
+
+
+def _message(node):
+    if node is None:
+        return None
+    if type(node) is ast.Constant and type(node.value) is str:
+        return exception_message(_AssertionError(node.value), MESSAGE_LIMIT)
+    raise Inside
+
+
+def _expected(node, space):
+    """What a value must be equal to, where equal texts say that values are equal."""
+    code = _compile(ast.fix_missing_locations(ast.Expression(node)), TEST, "eval", 0, True)
+    value = _eval(code, dict(space))
+    try:
+        tree = tree_of(value)
+    except NotPlain:
+        raise Inside from None
+    if _has(tree, "ordered") or _has_nan(tree):
+        return None
+    return {"check": "equal", "value": canonical(tree), "shown": show(value, MESSAGE_LIMIT // 2)}
+
+
+def _has(tree, tag):
+    if type(tree) is not list:
+        return False
+    return tree[:1] == [tag] or any(_has(part, tag) for part in tree)
+
+
+def _has_nan(tree):
+    if type(tree) is not list:
+        return tree in ("nan", "NaN", "-NaN", "sNaN")
+    return any(_has_nan(part) for part in tree if tree[:1] != ["str"])
+
+
+class _Holes(ast.NodeTransformer):
+    """Replaces what only the program can compute by a name, and keeps it."""
+
+    def __init__(self, known):
+        self.known = known
+        self.holes = []
+
+    def visit(self, node):
+        whole = node
+        if self._converts(node):
+            node = node.args[0]
+        if _is_programs(node, self.known):
+            self.holes.append(whole)
+            return ast.copy_location(ast.Name(HOLE, ast.Load()), whole)
+        if type(whole) in _CONDITIONAL and _unknown(whole, self.known):
+            raise Inside
+        return self.generic_visit(whole)
+
+    def _converts(self, node):
+        """`list(f(x))` is asked for as a whole: an iterator is no plain data."""
+        return (
+            type(node) is ast.Call
+            and type(node.func) is ast.Name
+            and node.func.id in _CONVERSIONS
+            and len(node.args) == 1
+        )
+
+
+def judge(item):
+    """Whether an assertion holds for the value that a child says a call had; else the exception that it ends in."""
+    try:
+        space = {"__name__": "solution"}
+        _exec(compile_program(item["prelude"], TEST), space)
+        # What is no plain data is something else than whatever it is compared with.
+        space[HOLE] = object() if item["value"] is None else value_of(parse_json(item["value"]))
+        return {"holds": True if _eval(_compile(item["expression"], TEST, "eval", 0, True), space) else False}
+    except BaseException as error:
+        return {"holds": False, "error": describe(error, str)}

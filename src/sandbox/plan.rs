@@ -1,0 +1,138 @@
+//! How a test is judged: where that can be, outside of the process that runs the program.
+//!
+//! The program's process gets only the calls of a test (`f(2)` of `assert f(2) == 4`) and tells their values; what
+//! the values should be never enters it. A program that takes the harness over can then claim any value, but it has to
+//! know the right one. Tests that cannot be cut so are judged inside, with what that means for their verdict.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+
+use super::protocol::TestWork;
+
+/// How one test is judged. Made from the test alone, by a child that never sees a program.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "plan", rename_all = "snake_case")]
+pub(super) enum Plan {
+    /// By the process that runs the program.
+    Inside,
+    /// By comparing what that process tells.
+    Outside {
+        /// Statements of the test before its assertions, for example imports.
+        prelude: String,
+        /// One an assertion.
+        asks: Vec<Ask>,
+    },
+}
+
+/// One assertion.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Ask {
+    /// The part that only the program can compute.
+    pub expression: String,
+    /// What its value must be.
+    pub check: Check,
+    /// The assertion's own message.
+    pub message: Option<String>,
+}
+
+/// What a value must be.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "check", rename_all = "snake_case")]
+pub(super) enum Check {
+    /// Equal to a value: equal values have equal texts.
+    Equal { value: String, shown: String },
+    /// True, or false, as a condition.
+    Truth { value: bool },
+    /// What an expression holds for. `shown` is the whole assertion.
+    Holds { expression: String, shown: String },
+}
+
+impl Check {
+    /// What of the value the child has to tell.
+    fn needs(&self) -> &'static str {
+        match self {
+            Check::Equal { .. } => "equal",
+            Check::Truth { .. } => "truth",
+            Check::Holds { .. } => "holds",
+        }
+    }
+}
+
+impl Ask {
+    /// The message of the assertion where the value, as `shown`, is not what it must be.
+    pub fn message(&self, got: &str) -> String {
+        match (&self.message, &self.check) {
+            (Some(message), _) => message.clone(),
+            (None, Check::Equal { shown, .. }) => format!("got {got}, expected {shown}"),
+            (None, Check::Truth { value }) => format!("got {got}, expected a {value} value"),
+            (None, Check::Holds { shown, .. }) => format!("got {got} in {shown}"),
+        }
+    }
+}
+
+impl Plan {
+    /// Most bytes that a child's answers to this test can take in a record.
+    pub fn answer_bytes(&self) -> usize {
+        let Plan::Outside { asks, .. } = self else { return 0 };
+        let one = |ask: &Ask| match ask.check {
+            Check::Holds { .. } => 3 << 20,
+            Check::Equal { .. } | Check::Truth { .. } => 256 << 10,
+        };
+        asks.iter().map(one).sum()
+    }
+
+    /// What the child gets of the test `source`.
+    pub fn work<'a>(&'a self, source: &'a str) -> TestWork<'a> {
+        match self {
+            Plan::Inside => TestWork::Inside { source },
+            Plan::Outside { prelude, asks } => TestWork::Outside {
+                prelude,
+                asks: asks.iter().map(|ask| (ask.expression.as_str(), ask.check.needs())).collect(),
+            },
+        }
+    }
+}
+
+/// Plans are kept: a run asks for the same tests thousands of times.
+#[derive(Debug, Default)]
+pub(super) struct Plans {
+    known: Mutex<HashMap<String, Arc<Plan>>>,
+}
+
+/// Plans that are kept at the same time.
+const KEPT: usize = 1 << 14;
+
+impl Plans {
+    /// The plan of each test. `make` is asked once for those that are not known yet.
+    pub fn of<E>(
+        &self,
+        tests: &[String],
+        make: impl FnOnce(&[&str]) -> Result<Vec<Plan>, E>,
+    ) -> Result<Vec<Arc<Plan>>, E> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: HashMap<&str, Arc<Plan>> = {
+            let known = known();
+            tests.iter().filter_map(|test| Some((test.as_str(), known.get(test)?.clone()))).collect()
+        };
+        let mut new: Vec<&str> =
+            tests.iter().map(String::as_str).filter(|test| !found.contains_key(test)).collect();
+        new.sort_unstable();
+        new.dedup();
+        if !new.is_empty() {
+            let plans = make(&new)?;
+            let mut known = known();
+            if known.len() + new.len() > KEPT {
+                known.clear();
+            }
+            for (test, plan) in new.into_iter().zip(plans) {
+                let plan = Arc::new(plan);
+                known.insert(test.to_owned(), plan.clone());
+                found.insert(test, plan);
+            }
+        }
+        let inside = Arc::new(Plan::Inside);
+        Ok(tests.iter().map(|test| found.get(test.as_str()).unwrap_or(&inside).clone()).collect())
+    }
+}
