@@ -62,7 +62,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Returns the exit code that tells the verdict.
 pub fn exec(args: &Exec) -> Result<u8, Failure> {
-    let (code, own) = split(read(args)?);
+    let (code, own) = cut(read(args)?);
     let pool = Pool::new(PoolConfig {
         python: args.python.clone(),
         workers: 1,
@@ -102,7 +102,7 @@ pub fn exec(args: &Exec) -> Result<u8, Failure> {
 }
 
 /// Cuts the `assert` statements at the end of a file off: its own test. The rest is the program.
-fn split(mut code: String) -> (String, Option<String>) {
+fn cut(mut code: String) -> (String, Option<String>) {
     let mut lexer = Lexer::new();
     lexer.feed(&code);
     let is_assert = |line: &&LogicalLine| {
@@ -215,12 +215,13 @@ mod tests {
     #[test]
     fn a_file_brings_its_own_test() {
         let cut = |code: &str| split(code.to_owned());
-        let (code, test) =
-            cut("def f(x):\n    assert x\n    return x\n\nassert f(1) == 1\nassert(f(\n  2)) # two\n");
+        let (code, test) = cut(String::from(
+            "def f(x):\n    assert x\n    return x\n\nassert f(1) == 1\nassert(f(\n  2)) # two\n",
+        ));
         assert_eq!(code, "def f(x):\n    assert x\n    return x\n\n");
         assert_eq!(test.as_deref(), Some("assert f(1) == 1\nassert(f(\n  2)) # two\n"));
         for code in ["assert_all()\n", "assert x\nx = 1\n", "if x:\n    assert x\n", "assert (\n", ""] {
-            assert_eq!(cut(code), (code.to_owned(), None), "{code}");
+            assert_eq!(cut(code.to_owned()), (code.to_owned(), None), "{code}");
         }
     }
 

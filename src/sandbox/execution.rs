@@ -89,13 +89,22 @@ impl<'a> Run<'a> {
         };
         let (ending, body) = worker.exchange(&supervision, &work)?;
         let (said, tampered) = records(&body, &nonce);
-        let mut judged = self.judge(worker, &said)?.into_iter();
+        let judged = self.judge(worker, &said)?;
+        self.hear(said, tampered, judged, &ending);
+        Ok(())
+    }
+
+    /// Takes what a child said and how it ended as the outcomes of its tests. `judged` are the judgements that
+    /// [`Run::judge`] gave.
+    fn hear(&mut self, said: Vec<Record>, tampered: bool, judged: Vec<Judged>, ending: &Ending) {
+        let limits = self.request.limits.clamped();
+        let mut judged = judged.into_iter();
         let mut loading = true;
         for record in said {
             match record {
                 Record::Loaded => loading = false,
                 Record::Test { verdict, answers, trace, output } => {
-                    self.hear(&output, limits.output_bytes);
+                    self.keep(&output, limits.output_bytes);
                     let verdict = compare(self.plan(), &answers, verdict, &mut judged);
                     self.give(verdict, trace);
                     loading = true;
@@ -103,28 +112,25 @@ impl<'a> Run<'a> {
                 // The harness says this only of a program that does not load.
                 Record::Program { verdict, .. } if verdict.passed() => self.give_all(intruded()),
                 Record::Program { verdict, trace, output } => {
-                    self.hear(&output, limits.output_bytes);
+                    self.keep(&output, limits.output_bytes);
                     self.give(verdict.clone(), trace);
                     self.give_all(verdict);
                 }
-                Record::Harness { message } => {
-                    self.give_all(Verdict::HarnessError { message });
-                }
+                Record::Harness { message } => self.give_all(broke(&message)),
                 Record::Gate { .. } | Record::Plan { .. } | Record::Judged { .. } => {}
             }
             if self.outcomes.len() >= self.request.tests.len() || self.finished {
-                return Ok(());
+                return;
             }
         }
         // The child ended before this test had a verdict: how it ended is the verdict.
-        let verdict = if tampered { intruded() } else { verdict_of(&ending, limits.cpu_seconds) };
+        let verdict = if tampered { intruded() } else { verdict_of(ending, limits.cpu_seconds) };
         if loading {
             // It was the program itself, and would be again with every test.
             self.give_all(verdict);
         } else {
             self.give(verdict, None);
         }
-        Ok(())
     }
 
     /// How the next test without an outcome is judged.
@@ -163,7 +169,7 @@ impl<'a> Run<'a> {
             let trace = trace.map(|trace| trace.canonical(self.lines));
             let judge = match self.plan() {
                 Plan::Inside => Judge::Inside,
-                Plan::Outside { .. } => Judge::Outside,
+                Plan::Outside { .. } | Plan::Broken { .. } => Judge::Outside,
             };
             self.outcomes.push(TestOutcome { verdict: verdict.canonical(), judge, trace });
         }
@@ -177,7 +183,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn hear(&mut self, output: &str, limit: usize) {
+    /// Keeps the last `limit` bytes of what was printed.
+    fn keep(&mut self, output: &str, limit: usize) {
         self.output.push_str(output);
         if self.output.len() > limit {
             let from = (self.output.len() - limit..).find(|at| self.output.is_char_boundary(*at));
@@ -191,11 +198,17 @@ fn intruded() -> Verdict {
     Verdict::Forbidden { message: "wrote to the harness's pipe".to_owned() }
 }
 
+/// The verdict on a program after which the harness of its process failed: it works with every other.
+fn broke(message: &str) -> Verdict {
+    Verdict::Forbidden { message: format!("broke the harness of its process: {message}") }
+}
+
 /// The verdict on a test in which the process ended.
 fn verdict_of(ending: &Ending, cpu_seconds: u64) -> Verdict {
     match (ending.ended.as_str(), ending.signal, ending.exit) {
         ("timeout", ..) => Verdict::Timeout,
         ("flood", ..) => intruded(),
+        ("hung up", ..) => Verdict::Forbidden { message: "closed the harness's pipe".to_owned() },
         (_, Some(libc::SIGXCPU), _) => Verdict::Timeout,
         (_, Some(libc::SIGKILL), _) if ending.cpu_ms >= cpu_seconds.saturating_mul(1000) => Verdict::Timeout,
         (_, Some(libc::SIGSYS), _) => Verdict::Forbidden { message: "a forbidden system call".to_owned() },
@@ -207,6 +220,23 @@ fn verdict_of(ending: &Ending, cpu_seconds: u64) -> Verdict {
     }
 }
 
+/// The outcomes of a request of which all children ended like the first one, after the same words.
+#[cfg(any(test, fuzzing))]
+pub(super) fn outcomes(
+    request: &ExecRequest,
+    plans: &[Arc<Plan>],
+    body: &[u8],
+    nonce: &str,
+    ending: &Ending,
+) -> ExecReport {
+    let mut run = Run::new(request, plans);
+    while run.outcomes.len() < request.tests.len() && !run.finished {
+        let (said, tampered) = records(body, nonce);
+        run.hear(said, tampered, Vec::new(), ending);
+    }
+    ExecReport { tests: run.outcomes, output_tail: run.output, seconds: 0.0 }
+}
+
 /// The verdict on a test: what its process says, but for what is judged outside of it. `judged` gives the judgements
 /// that [`Run::judge`] asked for, in the same order.
 fn compare(
@@ -215,7 +245,14 @@ fn compare(
     said: Verdict,
     judged: &mut impl Iterator<Item = Judged>,
 ) -> Verdict {
-    let Plan::Outside { asks, .. } = plan else { return said };
+    let asks = match plan {
+        Plan::Outside { asks, .. } => asks,
+        Plan::Broken { message } => return Verdict::HarnessError { message: message.clone() },
+        Plan::Inside => &Vec::new(),
+    };
+    if let Verdict::HarnessError { message } = &said {
+        return broke(message);
+    }
     let mut found = None;
     for (ask, answer) in asks.iter().zip(answers) {
         let wrong = || Some(Verdict::Failed { message: ask.message(&answer.shown) });
@@ -301,7 +338,41 @@ pub(super) fn plan(worker: &mut Worker, tests: &[&str]) -> io::Result<Vec<Plan>>
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::Ask;
     use super::*;
+
+    /// Whatever a child says in the harness's own words: a test that is judged outside passes by its value alone.
+    #[test]
+    fn only_the_right_value_passes_outside() {
+        let equal = Check::Equal { value: "i4".to_owned(), shown: "4".to_owned() };
+        let asks = vec![Ask { expression: "f(2)".to_owned(), check: equal, message: None }];
+        let plans = [Arc::new(Plan::Outside { prelude: String::new(), asks })];
+        let request = ExecRequest { tests: vec!["assert f(2) == 4".to_owned()], ..ExecRequest::default() };
+        let ending = Ending { ended: "closed".to_owned(), cpu_ms: 1, exit: Some(0), signal: None };
+        let said = |json: &str| {
+            let body = format!("n{:08x}{json}", json.len());
+            outcomes(&request, &plans, body.as_bytes(), "n", &ending).tests[0].verdict.record().kind
+        };
+        let answer = |value: &str, verdict: &str| {
+            let verdict = format!(r#"{{"verdict":"{verdict}"}}"#);
+            said(&format!(
+                r#"{{"record":"test","verdict":{verdict},"answers":[{{"shown":"4","value":{value}}}]}}"#
+            ))
+        };
+        assert_eq!(answer(r#""i4""#, "passed"), "passed");
+        assert_eq!(answer(r#""i5""#, "passed"), "failed");
+        assert_eq!(answer("null", "passed"), "failed");
+        assert_eq!(answer(r#""i4""#, "timeout"), "timeout");
+        assert_eq!(answer(r#""i5""#, "timeout"), "failed");
+        for forged in [
+            r#"{"record":"test","verdict":{"verdict":"passed"}}"#,
+            r#"{"record":"program","verdict":{"verdict":"passed"}}"#,
+            r#"{"record":"judged","judged":{"holds":true}}"#,
+            r#"{"record":"loaded"}"#,
+        ] {
+            assert_eq!(said(forged), "forbidden", "{forged}");
+        }
+    }
 
     #[test]
     fn an_ending_without_an_answer_is_never_a_pass() {
@@ -314,6 +385,7 @@ mod tests {
             (ending("closed", Some(9), None, 1999), "killed"),
             (ending("timeout", Some(9), None, 1), "timeout"),
             (ending("flood", Some(9), None, 1), "forbidden"),
+            (ending("hung up", Some(9), None, 1), "forbidden"),
         ] {
             assert_eq!(verdict_of(&ending, 2).record().kind, kind, "{ending:?}");
         }

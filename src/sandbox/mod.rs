@@ -7,6 +7,8 @@
 
 mod error;
 mod execution;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod identity;
 mod landlock_layer;
 pub mod launcher;

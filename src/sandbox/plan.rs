@@ -24,6 +24,11 @@ pub(super) enum Plan {
         /// One an assertion.
         asks: Vec<Ask>,
     },
+    /// Not at all: it is no Python.
+    Broken {
+        /// What the compiler says.
+        message: String,
+    },
 }
 
 /// One assertion.
@@ -86,7 +91,7 @@ impl Plan {
     /// What the child gets of the test `source`.
     pub fn work<'a>(&'a self, source: &'a str) -> TestWork<'a> {
         match self {
-            Plan::Inside => TestWork::Inside { source },
+            Plan::Inside | Plan::Broken { .. } => TestWork::Inside { source },
             Plan::Outside { prelude, asks } => TestWork::Outside {
                 prelude,
                 asks: asks.iter().map(|ask| (ask.expression.as_str(), ask.check.needs())).collect(),

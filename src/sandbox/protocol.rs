@@ -106,7 +106,7 @@ pub(super) struct JudgeWork<'a> {
 /// How the child ended, by the zygote.
 #[derive(Debug, Deserialize)]
 pub(super) struct Ending {
-    /// `closed` by itself, `timeout`, `flood`.
+    /// `closed` by itself, `hung up` (closed its pipe and lived on), `timeout`, `flood`.
     pub ended: String,
     pub cpu_ms: u64,
     #[serde(default)]

@@ -18,14 +18,18 @@ class Inside(Exception):
 def plan(source):
     """What to ask the child for, and what to compare its answers with."""
     try:
-        return _plan(source)
+        compile_test(source)
+    except (_SyntaxError, ValueError, OverflowError, RecursionError) as error:
+        return {"plan": "broken", "message": "the test does not compile: " + exception_message(error, MESSAGE_LIMIT)}
+    try:
+        return _plan(ast.parse(source).body)
     except BaseException:
-        # A test that does not even compile is told so where it runs.
+        # Whatever it is, it is the test as it stands that counts.
         return {"plan": "inside"}
 
 
-def _plan(source):
-    prelude, asserts = _parts(_compile(source, TEST, "exec", ast.PyCF_ONLY_AST, True).body)
+def _plan(body):
+    prelude, asserts = _parts(body)
     space = {"__name__": "solution"}
     prelude_code = ast.unparse(ast.Module(prelude, []))
     _exec(compile_program(prelude_code, TEST), space)

@@ -15,6 +15,8 @@ _compile = compile
 _exec = exec
 _eval = eval
 _seed_random = random.seed
+_set_recursion_limit = sys.setrecursionlimit
+_RECURSION_LIMIT = sys.getrecursionlimit()
 _AssertionError = AssertionError
 _SyntaxError = SyntaxError
 _PermissionError = PermissionError
@@ -163,8 +165,10 @@ def run_request(request, status, output):
         verdict = {"verdict": "syntax_error", "message": exception_message(error, MESSAGE_LIMIT), "line": 0}
         status.send({"record": "program", "verdict": verdict})
         return
+    # All before the program runs for the first time: what the compiler needs could be changed by then.
+    tests = [prepared(test) for test in request["tests"]]
     output._limit = request["output_bytes"]
-    for test in request["tests"]:
+    for test in tests:
         passed = run_test(codes, test, request["trace"], status, output)
         if passed is None or not (passed or request["keep_going"]):
             return
@@ -223,15 +227,30 @@ def answer(value, kind):
     return {"shown": shown, "value": text if text is not None and len(text) <= VALUE_LIMIT else None}
 
 
+class BrokenTest:
+    """A test that cannot be run; whoever planned it knows."""
+
+    def run(self, space):
+        raise _AssertionError
+
+    def difference(self, space):
+        return ""
+
+    def answers(self):
+        return []
+
+
+def prepared(test):
+    if "source" not in test:
+        return OutsideTest(test["prelude"], test["asks"])
+    try:
+        return InsideTest(test["source"])
+    except (_SyntaxError, ValueError, OverflowError, RecursionError):
+        return BrokenTest()
+
+
 def run_test(codes, test, caps, status, output):
     """True: ran to its end, False: did not, None: the program itself failed, which is the verdict of all tests."""
-    try:
-        test = InsideTest(test["source"]) if "source" in test else OutsideTest(test["prelude"], test["asks"])
-    except (_SyntaxError, ValueError, OverflowError, RecursionError) as error:
-        what = exception_message(error, MESSAGE_LIMIT)
-        verdict = {"verdict": "harness_error", "message": "the test does not compile: " + what}
-        status.send({"record": "test", "verdict": verdict})
-        return False
     tracer = Tracer(PROGRAM, caps) if caps is not None else None
 
     def report(record, verdict):
@@ -270,6 +289,7 @@ def run_test(codes, test, caps, status, output):
     else:
         if tracer is not None:
             tracer.stop()
+    _set_recursion_limit(_RECURSION_LIMIT)
     output._on_flood = None
     report(record, verdict)
     if record == "program":

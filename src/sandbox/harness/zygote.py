@@ -9,6 +9,8 @@ import time
 from json import loads as parse_json
 
 CONTROL = 3
+# How long a process may take to leave after it closed its descriptors.
+LEAVING_MS = 1000
 
 
 def read_exactly(fd, size):
@@ -89,6 +91,21 @@ def make_seal(program_hex):
     return seal, True, "allow-list of system calls for each child"
 
 
+def has_ended(pid, milliseconds):
+    """Whether a child ends within that time."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        # A kernel before 5.3: nobody can tell.
+        return True
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(milliseconds))
+    finally:
+        os.close(descriptor)
+
+
 class Child:
     """A forked child that waits for its request."""
 
@@ -158,8 +175,9 @@ class Child:
                     if size > header["cap"]:
                         ended = "flood"
                         break
-        # A child that closed its pipe has nothing more to say. Where it is leaving by itself, the signal comes
-        # too late to change its exit status.
+        # A child that closed its pipe has nothing more to say: it is leaving, or it does not want to be heard.
+        if ended == "closed" and not has_ended(self.pid, LEAVING_MS):
+            ended = "hung up"
         os.kill(self.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
         os.close(self.request)
