@@ -88,7 +88,6 @@ fn what_cannot_be_cut_is_judged_inside() {
         ("def check(c):\n    y = 4\n    assert c(2) == y\ncheck(f)", "passed"),
         ("def helper(x):\n    return f(x)\nassert helper(2) == g(2)", "passed"),
         ("assert f(2) == float('nan')", "passed"),
-        ("assert (", "harness_error"),
     ] {
         let (judge, said) = judged(F, test);
         if test.contains("nan") {
@@ -99,6 +98,12 @@ fn what_cannot_be_cut_is_judged_inside() {
         assert_eq!(judge, Judge::Inside, "{test}");
         assert_eq!(said.split(':').next(), Some(verdict), "{test}: {said}");
     }
+    // What is no test at all is known before a program runs.
+    let (judge, said) = judged(F, "assert (");
+    assert!(
+        judge == Judge::Outside && said.starts_with("harness_error: the test does not compile"),
+        "{said}"
+    );
     // A program may define what a test calls by a built-in name.
     let (judge, said) = judged("def sum(a, b):\n    return a * b\n", "assert sum(10, 15) == 150");
     assert_eq!((judge, said.as_str()), (Judge::Inside, "passed"));
