@@ -5,6 +5,7 @@
 //! takes on a second, tighter filter and runs the program. One [`Pool`] holds several such workers.
 //! `docs/sandbox.md` lists the layers and what each of them holds.
 
+mod cgroup;
 mod error;
 mod execution;
 mod identity;
@@ -14,13 +15,16 @@ mod layers;
 mod mounts;
 mod namespaces;
 mod pool;
+mod private_root;
 mod protocol;
 mod python;
+mod readable;
 mod report;
 mod request;
 mod resources;
 mod seccomp;
 mod source;
+mod threads;
 mod trace;
 mod verdict;
 mod worker;

@@ -1,7 +1,7 @@
 //! Several workers, used from any number of threads.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
@@ -25,16 +25,31 @@ pub struct PoolConfig {
     pub workers: usize,
     /// How much of the sandbox must hold.
     pub policy: Policy,
+    /// MiB of a folder, empty at the start of each program, in which it may write files; none: it can write
+    /// nowhere.
+    pub scratch_mb: Option<u64>,
+    /// Modules that are imported once in each worker, so that programs have them for nothing. With any, the
+    /// packages of the interpreter (or of the virtual environment that `python` lies in) can be imported; without,
+    /// only the standard library can.
+    pub preload: Vec<String>,
+    /// For tests: names of layers to leave out.
+    pub without: Vec<String>,
 }
 
 impl Default for PoolConfig {
-    /// `python3`, this executable, half of the processors, best effort.
+    /// `python3`, this executable, one worker a processor, strict, neither files nor packages.
+    ///
+    /// The engine computes on the same processors, but a session waits for its programs, so the two rarely want
+    /// all of them at once; and a worker that no request has needed is not started.
     fn default() -> Self {
         PoolConfig {
             python: PathBuf::from("python3"),
             launcher: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("vigor")),
-            workers: thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+            workers: thread::available_parallelism().map_or(1, usize::from),
             policy: Policy::default(),
+            scratch_mb: None,
+            preload: Vec::new(),
+            without: Vec::new(),
         }
     }
 }
@@ -74,11 +89,10 @@ impl Pool {
     /// [`SandboxError`] when there is no usable Python, the launcher cannot be started, or the policy is strict
     /// and the kernel offers too little.
     pub fn new(config: PoolConfig) -> Result<Pool, SandboxError> {
-        let python = Python::resolve(&config.python)?;
-        let recipe = Recipe::new(config.launcher, python, config.policy);
+        let size = config.workers.max(1);
+        let recipe = Recipe::new(config)?;
         let first = Worker::start(&recipe)?;
         let layers = first.layers.clone();
-        let size = config.workers.max(1);
         // The last entry is taken first.
         let mut idle: Vec<Option<Worker>> = (1..size).map(|_| None).collect();
         idle.push(Some(first));
@@ -196,7 +210,6 @@ impl Pool {
 ///
 /// # Errors
 /// As [`Pool::new`].
-pub fn effective(python: &Path, launcher: &Path, policy: Policy) -> Result<Vec<Layer>, SandboxError> {
-    let recipe = Recipe::new(launcher.to_owned(), Python::resolve(python)?, policy);
-    Ok(Worker::start(&recipe)?.layers.clone())
+pub fn effective(config: PoolConfig) -> Result<Vec<Layer>, SandboxError> {
+    Ok(Worker::start(&Recipe::new(config)?)?.layers.clone())
 }

@@ -18,6 +18,14 @@ use crate::session::trace::Gate;
 pub(super) struct Init<'a> {
     /// The second filter, in hexadecimal; empty for none.
     pub child_filter: &'a str,
+    /// Whether children set limits on themselves.
+    pub limits: bool,
+    /// Longest file, in bytes, that a program may write; 0: it has no scratch space.
+    pub longest_file: u64,
+    /// Modules to import ahead of time.
+    pub preload: &'a [String],
+    /// Folders in which packages are.
+    pub packages: Vec<std::borrow::Cow<'a, str>>,
 }
 
 /// The launcher's only message: what it could put in force.
@@ -33,6 +41,9 @@ pub(super) struct Ready {
     /// Whether the second filter holds in a child.
     pub sealed: bool,
     pub detail: String,
+    /// The first module that could not be imported ahead of time, and why.
+    #[serde(default)]
+    pub not_loaded: Option<(String, String)>,
 }
 
 /// For the zygote: how long to listen, and to how much.
@@ -67,6 +78,15 @@ pub(super) enum Work<'a> {
         cpu_seconds: u64,
         sources: &'a [&'a str],
     },
+}
+
+impl Work<'_> {
+    /// What the child may use, in MiB.
+    pub fn memory_mb(&self) -> u64 {
+        match self {
+            Work::Run { memory_mb, .. } | Work::Classify { memory_mb, .. } => *memory_mb,
+        }
+    }
 }
 
 /// How the child ended, by the zygote.
