@@ -200,3 +200,24 @@ pub fn tasks_of(dataset: &Resolved, adapter: Option<&str>) -> Result<Vec<Task>, 
     };
     Ok(load(adapter, &dataset.path)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_alone_cannot_switch_the_sandbox_off() {
+        let none = Isolation { allow_weaker_sandbox: false, no_sandbox: false };
+        let weaker = Isolation { allow_weaker_sandbox: true, ..none.clone() };
+        let off = Isolation { no_sandbox: true, ..none.clone() };
+        let policy =
+            |flags: &Isolation, configured| flags.policy_with(configured).map_err(|failure| failure.code);
+        assert_eq!(policy(&none, SandboxPolicy::Off), Err(USAGE));
+        assert_eq!(policy(&weaker, SandboxPolicy::Off), Ok(Policy::BestEffort));
+        assert_eq!(policy(&none, SandboxPolicy::Strict), Ok(Policy::Strict));
+        assert_eq!(policy(&none, SandboxPolicy::BestEffort), Ok(Policy::BestEffort));
+        for configured in [SandboxPolicy::Strict, SandboxPolicy::BestEffort, SandboxPolicy::Off] {
+            assert_eq!(policy(&off, configured), Ok(Policy::Off));
+        }
+    }
+}

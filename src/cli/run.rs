@@ -48,6 +48,8 @@ pub fn run_config(
     machine: &Machine,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
+    // Before anything is fetched.
+    let policy = machine.isolation.policy_with(config.sandbox.policy)?;
     let name = match &config.dataset.path {
         Some(path) => path.display().to_string(),
         None => config.dataset.name.clone(),
@@ -65,7 +67,7 @@ pub fn run_config(
         ..Limits::default()
     };
     let sandbox = PoolConfig {
-        policy: machine.isolation.policy_with(config.sandbox.policy)?,
+        policy,
         workers: config.sandbox.workers.unwrap_or_else(|| machine.workers()),
         scratch_mb: config.sandbox.scratch_mb,
         preload: config.sandbox.preload.clone(),

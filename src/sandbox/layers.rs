@@ -74,7 +74,7 @@ pub enum Capability {
     NoReads,
     /// No process is started, and no other process is reached.
     NoProcesses,
-    /// Not the rights of the user who runs vigor.
+    /// No capability and no way to get one; of root, where Python remains readable, not the user either.
     NoPrivileges,
     /// Memory is bounded.
     BoundedMemory,
