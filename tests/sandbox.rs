@@ -12,7 +12,13 @@ use vigor::session::trace::Gate;
 /// `VIGOR_TEST_PYTHON` chooses another interpreter than `python3`.
 fn config(workers: usize) -> PoolConfig {
     let python = std::env::var_os("VIGOR_TEST_PYTHON").unwrap_or("python3".into()).into();
-    PoolConfig { python, launcher: env!("CARGO_BIN_EXE_vigor").into(), workers, ..PoolConfig::default() }
+    PoolConfig {
+        python,
+        launcher: env!("CARGO_BIN_EXE_vigor").into(),
+        workers,
+        policy: Policy::BestEffort,
+        ..PoolConfig::default()
+    }
 }
 
 /// One pool for all tests of this file: that it survives them together is a test of its own.
@@ -173,7 +179,6 @@ fn nothing_outside_is_reached() {
     denied(&format!("import os\nos.mkdir({path:?})", path = path.to_string()));
     assert!(!mark.exists());
     std::fs::write(&mark, "secret").unwrap();
-    // The one promise that a single layer keeps, which not every kernel has.
     if Capability::NoReads.held_by(pool().layers()) {
         denied(&format!("open({path:?}).read()", path = path.to_string()));
         denied("open('/etc/passwd').read()");
@@ -434,7 +439,9 @@ fn the_compiler_classifies_sources() {
 fn what_holds_is_reported() {
     let layers = pool().layers();
     let missing = Capability::missing(layers);
-    assert!(!missing.contains(&Capability::Bounded), "{layers:#?}");
+    for bound in [Capability::BoundedMemory, Capability::BoundedCpu, Capability::BoundedTime] {
+        assert!(bound.held_by(layers), "{layers:#?}");
+    }
     // A strict pool starts exactly where nothing is missing.
     match Pool::new(PoolConfig { policy: Policy::Strict, ..config(1) }) {
         Ok(_) => assert!(missing.is_empty(), "{layers:#?}"),
@@ -442,7 +449,7 @@ fn what_holds_is_reported() {
         Err(other) => panic!("{other}"),
     }
     let off = Pool::new(PoolConfig { policy: Policy::Off, ..config(1) }).unwrap();
-    assert!(off.layers().iter().all(|layer| !layer.active || layer.name == "limits"));
+    assert!(off.layers().iter().all(|layer| !layer.active || ["limits", "deadline"].contains(&&*layer.name)));
     assert_eq!(off.execute(&request("x = 1\n", &["assert x == 1"])).unwrap().passed(), 1);
 }
 

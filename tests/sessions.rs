@@ -1,13 +1,12 @@
 //! Sessions with the real default model: what the methods promise, checked on what they recorded.
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use vigor::engine::{Finish, RngKey, Sampler, Sampling};
 use vigor::model::device::{Placement, Wanted};
 use vigor::run::workbench::{Workbench, WorkbenchOptions, record};
-use vigor::sandbox::{Limits as SandboxLimits, Policy};
+use vigor::sandbox::{Limits as SandboxLimits, Policy, PoolConfig};
 use vigor::session::coder::Ask;
 use vigor::session::lines::first_line;
 use vigor::session::method::{EgCfgConfig, Limits, MethodConfig, PromptTemplates, SampleConfig, VigorConfig};
@@ -29,10 +28,12 @@ fn bench(threads: usize) -> Workbench {
         placement: &Placement { device: Wanted::Cpu, kv_bytes: Some(1 << 30), ..Placement::default() },
         prompts: &PromptTemplates::default(),
         limits: SandboxLimits::default(),
-        policy: Policy::BestEffort,
-        workers: 2,
-        python: "python3".into(),
-        launcher: PathBuf::from(env!("CARGO_BIN_EXE_vigor")),
+        sandbox: PoolConfig {
+            launcher: env!("CARGO_BIN_EXE_vigor").into(),
+            workers: 2,
+            policy: Policy::BestEffort,
+            ..PoolConfig::default()
+        },
         interrupt: Default::default(),
     })
     .expect("a workbench")

@@ -81,8 +81,7 @@ pub fn bench(args: &Bench, interrupt: &Interrupt) -> Result<(), Failure> {
         &model,
         &PromptTemplates::default(),
         Limits::default(),
-        args.machine.policy(),
-        args.machine.workers(),
+        args.machine.sandbox(),
         interrupt,
     )?;
     let plan = plan(args, workbench.config.context);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use vigor::model::device::{Placement, Wanted};
 use vigor::model::random;
+use vigor::run::config::SandboxPolicy;
 use vigor::run::{Workbench, WorkbenchOptions};
 use vigor::sandbox::{Limits, Policy, PoolConfig};
 use vigor::session::method::PromptTemplates;
@@ -38,12 +39,48 @@ pub struct Machine {
     /// Python interpreter that runs the programs, version 3.9 or later.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     pub python: PathBuf,
-    /// Run with whatever isolation the kernel offers, even if a part is missing.
-    #[arg(long)]
-    pub allow_weaker_sandbox: bool,
+    #[command(flatten)]
+    pub isolation: Isolation,
     /// Use only files that are here already; open no connection.
     #[arg(long)]
     pub offline: bool,
+}
+
+/// How much of the sandbox must hold.
+#[derive(Args, Clone)]
+pub struct Isolation {
+    /// Run with whatever isolation the kernel offers, even if a part is missing.
+    #[arg(long, conflicts_with = "no_sandbox")]
+    pub allow_weaker_sandbox: bool,
+    /// Run with limits on time and memory only: for programs that you would run yourself.
+    #[arg(long)]
+    pub no_sandbox: bool,
+}
+
+impl Isolation {
+    pub fn policy(&self) -> Policy {
+        if self.no_sandbox {
+            Policy::Off
+        } else if self.allow_weaker_sandbox {
+            Policy::BestEffort
+        } else {
+            Policy::Strict
+        }
+    }
+
+    /// The policy where a configuration asks for one, too. What a flag says counts; that nothing is to hold, a
+    /// configuration alone cannot say.
+    pub fn policy_with(&self, configured: SandboxPolicy) -> Result<Policy, Failure> {
+        match (self.policy(), configured) {
+            (Policy::Strict, SandboxPolicy::Off) => Err(Failure::message(
+                USAGE,
+                "the configuration says policy = \"off\" in [sandbox], which runs programs of a model without \
+                 isolation: give --no-sandbox, too, if that is meant",
+            )),
+            (Policy::Strict, SandboxPolicy::BestEffort) => Ok(Policy::BestEffort),
+            (flag, _) => Ok(flag),
+        }
+    }
 }
 
 /// What computes a model.
@@ -97,8 +134,14 @@ impl Machine {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 
-    pub fn policy(&self) -> Policy {
-        if self.allow_weaker_sandbox { Policy::BestEffort } else { Policy::Strict }
+    /// The sandbox without a configuration that says more.
+    pub fn sandbox(&self) -> PoolConfig {
+        PoolConfig {
+            python: self.python.clone(),
+            workers: self.workers(),
+            policy: self.isolation.policy(),
+            ..PoolConfig::default()
+        }
     }
 
     /// Finds a model or dataset, fetching it where that is needed and allowed.
@@ -128,8 +171,7 @@ impl Machine {
         model: &Resolved,
         prompts: &PromptTemplates,
         limits: Limits,
-        policy: Policy,
-        workers: usize,
+        sandbox: PoolConfig,
         interrupt: &Interrupt,
     ) -> Result<Workbench, Failure> {
         Ok(Workbench::open(&WorkbenchOptions {
@@ -138,10 +180,7 @@ impl Machine {
             placement: &self.placement()?,
             prompts,
             limits,
-            policy,
-            workers,
-            python: self.python.clone(),
-            launcher: PoolConfig::default().launcher,
+            sandbox,
             interrupt: interrupt.clone(),
         })?)
     }
@@ -160,4 +199,25 @@ pub fn tasks_of(dataset: &Resolved, adapter: Option<&str>) -> Result<Vec<Task>, 
         ));
     };
     Ok(load(adapter, &dataset.path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_alone_cannot_switch_the_sandbox_off() {
+        let none = Isolation { allow_weaker_sandbox: false, no_sandbox: false };
+        let weaker = Isolation { allow_weaker_sandbox: true, ..none.clone() };
+        let off = Isolation { no_sandbox: true, ..none.clone() };
+        let policy =
+            |flags: &Isolation, configured| flags.policy_with(configured).map_err(|failure| failure.code);
+        assert_eq!(policy(&none, SandboxPolicy::Off), Err(USAGE));
+        assert_eq!(policy(&weaker, SandboxPolicy::Off), Ok(Policy::BestEffort));
+        assert_eq!(policy(&none, SandboxPolicy::Strict), Ok(Policy::Strict));
+        assert_eq!(policy(&none, SandboxPolicy::BestEffort), Ok(Policy::BestEffort));
+        for configured in [SandboxPolicy::Strict, SandboxPolicy::BestEffort, SandboxPolicy::Off] {
+            assert_eq!(policy(&off, configured), Ok(Policy::Off));
+        }
+    }
 }

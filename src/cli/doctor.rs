@@ -56,14 +56,21 @@ pub fn doctor(args: &Doctor) -> Result<(), Failure> {
 
     let python = Python::resolve(&args.python)?;
     say!("python   {} ({})", python.version, python.executable.display());
-    let layers = effective(&args.python, &PoolConfig::default().launcher, Policy::BestEffort)?;
+    let layers = effective(PoolConfig {
+        python: args.python.clone(),
+        policy: Policy::BestEffort,
+        ..PoolConfig::default()
+    })?;
     for layer in &layers {
         say!("sandbox  {} {:<18} {}", if layer.active { "✓" } else { "✗" }, layer.name, layer.detail);
     }
-    let missing = Capability::missing(&layers);
-    for capability in Capability::ALL {
-        say!("promise  {} {capability}", if missing.contains(&capability) { "✗" } else { "✓" });
+    for promise in Capability::ALL {
+        match promise.kept_by(&layers)[..] {
+            [] => say!("promise  ✗ {promise} (needs {})", promise.keepers().join(" or ")),
+            ref keepers => say!("promise  ✓ {promise} ({})", keepers.join(", ")),
+        }
     }
+    let missing = Capability::missing(&layers);
     if !missing.is_empty() {
         let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
         return Err(Failure::message(

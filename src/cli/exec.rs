@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use vigor::sandbox::{
-    EventKind, ExecReport, ExecRequest, Limits, Policy, Pool, PoolConfig, Trace, TraceCaps, TraceEvent,
-    Verdict,
+    EventKind, ExecReport, ExecRequest, Limits, Pool, PoolConfig, Trace, TraceCaps, TraceEvent, Verdict,
 };
 use vigor::syntax::{Lexer, LogicalLine};
 
+use super::common::Isolation;
 use super::exit::{BAD_INPUT, FAILURE, Failure};
 use super::say::say;
 
@@ -48,9 +48,14 @@ pub struct Exec {
     /// Python interpreter, version 3.9 or later.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
-    /// Run with whatever isolation the kernel offers, even if a part is missing.
-    #[arg(long)]
-    allow_weaker_sandbox: bool,
+    /// Let it write files, of so many MiB in all, in a folder of its own that is gone afterwards.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    scratch: Option<u64>,
+    /// Import a module ahead of time, and let it import any package of the interpreter; can be given several times.
+    #[arg(long, value_name = "MODULE")]
+    preload: Vec<String>,
+    #[command(flatten)]
+    isolation: Isolation,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -66,7 +71,9 @@ pub fn exec(args: &Exec) -> Result<u8, Failure> {
     let pool = Pool::new(PoolConfig {
         python: args.python.clone(),
         workers: 1,
-        policy: if args.allow_weaker_sandbox { Policy::BestEffort } else { Policy::Strict },
+        policy: args.isolation.policy(),
+        scratch_mb: args.scratch,
+        preload: args.preload.clone(),
         ..PoolConfig::default()
     })?;
     let mut tests: Vec<String> = own.into_iter().chain(args.test.clone()).collect();

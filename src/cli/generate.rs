@@ -102,8 +102,7 @@ pub fn generate(args: &Generate, interrupt: &Interrupt) -> Result<(), Failure> {
         &model,
         &PromptTemplates::default(),
         SandboxLimits::default(),
-        args.machine.policy(),
-        args.machine.workers(),
+        args.machine.sandbox(),
         interrupt,
     )?;
     let attempt = Attempt {

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use clap::Args;
-use vigor::run::config::SandboxPolicy;
 use vigor::run::{DatasetInfo, Journal, RunConfig, RunManifest, execute, select_tasks};
-use vigor::sandbox::{Limits, Policy};
+use vigor::sandbox::{Limits, PoolConfig};
 use vigor::source::Kind;
 
 use super::common::{Machine, tasks_of};
@@ -49,6 +48,8 @@ pub fn run_config(
     machine: &Machine,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
+    // Before anything is fetched.
+    let policy = machine.isolation.policy_with(config.sandbox.policy)?;
     let name = match &config.dataset.path {
         Some(path) => path.display().to_string(),
         None => config.dataset.name.clone(),
@@ -65,12 +66,14 @@ pub fn run_config(
         memory_mb: config.sandbox.memory_mb,
         ..Limits::default()
     };
-    let policy = match config.sandbox.policy {
-        SandboxPolicy::Strict => machine.policy(),
-        SandboxPolicy::BestEffort => Policy::BestEffort,
+    let sandbox = PoolConfig {
+        policy,
+        workers: config.sandbox.workers.unwrap_or_else(|| machine.workers()),
+        scratch_mb: config.sandbox.scratch_mb,
+        preload: config.sandbox.preload.clone(),
+        ..machine.sandbox()
     };
-    let workers = config.sandbox.workers.unwrap_or_else(|| machine.workers());
-    let bench = machine.workbench(&model, &config.prompts, limits, policy, workers, interrupt)?;
+    let bench = machine.workbench(&model, &config.prompts, limits, sandbox, interrupt)?;
     let part = bench.part(0, config.run.concurrency);
     let manifest = RunManifest::new(config, bench.model.clone(), info, &tasks, part);
     let mut journal = Journal::open(out, manifest)?;

@@ -133,11 +133,25 @@ pub struct SandboxSection {
     /// Workers. Changes the speed, never the results. Default: one a core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,
+    /// MiB of a folder in which a program may write files. Default: it can write nowhere.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_at_least_one")]
+    pub scratch_mb: Option<u64>,
+    /// Modules to import ahead of time, which also makes the interpreter's packages importable. Default: none, and
+    /// only the standard library.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preload: Vec<String>,
 }
 
 impl Default for SandboxSection {
     fn default() -> Self {
-        Self { policy: SandboxPolicy::Strict, wall_seconds: 5.0, memory_mb: 512, workers: None }
+        Self {
+            policy: SandboxPolicy::Strict,
+            wall_seconds: 5.0,
+            memory_mb: 512,
+            workers: None,
+            scratch_mb: None,
+            preload: Vec::new(),
+        }
     }
 }
 
@@ -149,6 +163,8 @@ pub enum SandboxPolicy {
     Strict,
     /// Run them with what there is, and say in the manifest what is missing.
     BestEffort,
+    /// Run them with limits on time and memory only. A flag of the command must say so, too.
+    Off,
 }
 
 /// A configuration as written, before prompts are read and the grid is expanded.
@@ -309,6 +325,10 @@ fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::
 
 fn at_least_one_u64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     at_least_one(deserializer).map(|number| number as u64)
+}
+
+fn some_at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    at_least_one_u64(deserializer).map(Some)
 }
 
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {

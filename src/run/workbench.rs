@@ -1,6 +1,6 @@
 //! The workbench: everything that solving needs, made ready once and shared by all sessions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,7 +15,7 @@ use crate::model::device::{GpuInfo, Placement};
 use crate::model::template::ChatTemplate;
 use crate::model::tokenizer::{Tokenizer, TokenizerError};
 use crate::model::{ModelConfig, ModelError, ModelFiles, random};
-use crate::sandbox::{Limits, Policy, Pool, PoolConfig, SandboxError};
+use crate::sandbox::{Limits, Pool, PoolConfig, SandboxError};
 use crate::session::coder::EngineCoder;
 use crate::session::language::Python;
 use crate::session::method::PromptTemplates;
@@ -38,14 +38,8 @@ pub struct WorkbenchOptions<'a> {
     pub prompts: &'a PromptTemplates,
     /// Limits of every execution.
     pub limits: Limits,
-    /// How much of the sandbox must hold.
-    pub policy: Policy,
-    /// Programs that run at once.
-    pub workers: usize,
-    /// The interpreter.
-    pub python: PathBuf,
-    /// The executable that can become the sandbox's launcher: this one, outside of tests.
-    pub launcher: PathBuf,
+    /// The sandbox that runs the programs.
+    pub sandbox: PoolConfig,
     /// Set to end everything.
     pub interrupt: Arc<AtomicBool>,
 }
@@ -104,12 +98,7 @@ impl Workbench {
     /// See [`WorkbenchError`].
     pub fn open(options: &WorkbenchOptions<'_>) -> Result<Self, WorkbenchError> {
         // The sandbox first: it is quick, and a machine without Python should say so before the model is loaded.
-        let pool = Arc::new(Pool::new(PoolConfig {
-            python: options.python.clone(),
-            launcher: options.launcher.clone(),
-            workers: options.workers,
-            policy: options.policy,
-        })?);
+        let pool = Arc::new(Pool::new(options.sandbox.clone())?);
         let path = &options.model.path;
         let files = ModelFiles::named(&options.model.name, path)?;
         let tokenizer = Arc::new(load_tokenizer(&files, path)?);

@@ -24,13 +24,27 @@ pub enum SandboxError {
         /// What happened.
         reason: String,
     },
+    /// A module that is to be imported ahead of time cannot be.
+    #[error(
+        "cannot import `{module}` for the programs, with the Python interpreter `{python}`: {reason}; install it \
+         for that interpreter, name one that has it, or take `{module}` out of what is preloaded"
+    )]
+    Preload {
+        /// Its name.
+        module: String,
+        /// As configured.
+        python: PathBuf,
+        /// What Python says.
+        reason: String,
+    },
     /// The policy is [`Strict`](super::Policy::Strict) and the kernel does not offer enough.
     #[error(
-        "this machine cannot provide what the strict sandbox policy asks for: {missing}; run on a kernel with \
-         user namespaces, Landlock and seccomp, or choose the policy `best-effort`"
+        "the sandbox cannot promise what its policy `strict` asks for: {missing}; run on a kernel with user \
+         namespaces, Landlock and seccomp (in a container: let it have them), or give --allow-weaker-sandbox \
+         (policy `best-effort`) to run programs with what there is"
     )]
     TooWeak {
-        /// The capabilities that no layer provides.
+        /// The promises that no layer keeps, each with the layers that could and why they do not.
         missing: String,
     },
     /// A worker was lost in the middle of a request, and its successor too.

@@ -21,17 +21,21 @@ const SOURCE_LIMIT: usize = 1 << 20;
 const ITEM_SECONDS: f64 = 5.0;
 const ITEM_MEMORY_MB: u64 = 512;
 
+/// Judges assertions about values, where no program has been.
+pub(super) type JudgeAll<'a> = &'a dyn Fn(&[JudgeWork<'_>]) -> io::Result<Vec<Judged>>;
+
 /// Runs the tests of a request, each as its plan says. An error means that the worker is in doubt; nothing is known of
 /// the program then.
 pub(super) fn execute(
     worker: &mut Worker,
     request: &ExecRequest,
     plans: &[Arc<Plan>],
+    judge: JudgeAll<'_>,
 ) -> io::Result<ExecReport> {
     let started = Instant::now();
     let mut run = Run::new(request, plans);
     while run.outcomes.len() < request.tests.len() && !run.finished {
-        run.round(worker, started)?;
+        run.round(worker, started, judge)?;
     }
     Ok(ExecReport { tests: run.outcomes, output_tail: run.output, seconds: started.elapsed().as_secs_f64() })
 }
@@ -56,7 +60,7 @@ impl<'a> Run<'a> {
     }
 
     /// One child: all tests that have no verdict yet, or as many of them as it survives.
-    fn round(&mut self, worker: &mut Worker, started: Instant) -> io::Result<()> {
+    fn round(&mut self, worker: &mut Worker, started: Instant, judge: JudgeAll<'_>) -> io::Result<()> {
         let limits = self.request.limits.clamped();
         let trace = self.request.trace.map(|caps| caps.clamped());
         let left = Duration::from_secs_f64(limits.wall_total_seconds).saturating_sub(started.elapsed());
@@ -89,13 +93,14 @@ impl<'a> Run<'a> {
         };
         let (ending, body) = worker.exchange(&supervision, &work)?;
         let (said, tampered) = records(&body, &nonce);
-        let judged = self.judge(worker, &said)?;
+        let items = self.to_judge(&said);
+        let judged = if items.is_empty() { Vec::new() } else { judge(&items)? };
         self.hear(said, tampered, judged, &ending);
         Ok(())
     }
 
     /// Takes what a child said and how it ended as the outcomes of its tests. `judged` are the judgements that
-    /// [`Run::judge`] gave.
+    /// [`Run::to_judge`] gave.
     fn hear(&mut self, said: Vec<Record>, tampered: bool, judged: Vec<Judged>, ending: &Ending) {
         let limits = self.request.limits.clamped();
         let mut judged = judged.into_iter();
@@ -138,29 +143,23 @@ impl<'a> Run<'a> {
         self.plans.get(self.outcomes.len()).map_or(&Plan::Inside, |plan| plan)
     }
 
-    /// Has a child without a program judge the assertions about values that are more than comparisons with one, in the
-    /// order of the tests.
-    fn judge(&self, worker: &mut Worker, said: &[Record]) -> io::Result<Vec<Judged>> {
+    /// The assertions about values that are more than a comparison with one, in the order of the tests.
+    fn to_judge<'s>(&'s self, said: &'s [Record]) -> Vec<JudgeWork<'s>> {
         let told = said.iter().filter_map(|record| match record {
             Record::Test { answers, .. } => Some(answers),
             _ => None,
         });
         let mut items = Vec::new();
         for (plan, answers) in self.plans[self.outcomes.len()..].iter().zip(told) {
-            let Plan::Outside { prelude, asks } = &**plan else { continue };
+            let Plan::Outside { whole_prelude, asks, .. } = &**plan else { continue };
             for (ask, answer) in asks.iter().zip(answers) {
                 if let Check::Holds { expression, .. } = &ask.check {
-                    items.push(JudgeWork { prelude, expression, value: answer.value.as_deref() });
+                    let value = answer.value.as_deref();
+                    items.push(JudgeWork { prelude: whole_prelude, expression, value });
                 }
             }
         }
-        each(
-            worker,
-            &items,
-            |nonce, cpu_seconds, items| Work::Judge { nonce, memory_mb: ITEM_MEMORY_MB, cpu_seconds, items },
-            |record| if let Record::Judged { judged } = record { Some(judged) } else { None },
-            |ending| Judged { holds: false, error: Some(verdict_of(ending, u64::MAX)) },
-        )
+        items
     }
 
     fn give(&mut self, verdict: Verdict, trace: Option<Trace>) {
@@ -238,7 +237,7 @@ pub(super) fn outcomes(
 }
 
 /// The verdict on a test: what its process says, but for what is judged outside of it. `judged` gives the judgements
-/// that [`Run::judge`] asked for, in the same order.
+/// that [`Run::to_judge`] asked for, in the same order.
 fn compare(
     plan: &Plan,
     answers: &[Answer],
@@ -325,7 +324,18 @@ pub(super) fn classify(worker: &mut Worker, sources: &[String]) -> io::Result<Ve
     Ok(gates)
 }
 
-/// Finds out how tests are to be judged. Runs what they say before their assertions, and what they expect.
+/// Judges assertions about values; the worker must be one that runs no programs.
+pub(super) fn judge(worker: &mut Worker, items: &[JudgeWork<'_>]) -> io::Result<Vec<Judged>> {
+    each(
+        worker,
+        items,
+        |nonce, cpu_seconds, items| Work::Judge { nonce, memory_mb: ITEM_MEMORY_MB, cpu_seconds, items },
+        |record| if let Record::Judged { judged } = record { Some(judged) } else { None },
+        |ending| Judged { holds: false, error: Some(verdict_of(ending, u64::MAX)) },
+    )
+}
+
+/// Finds out how tests are to be judged; the worker must be one that runs no programs. Runs what they say before their assertions, and what they expect.
 pub(super) fn plan(worker: &mut Worker, tests: &[&str]) -> io::Result<Vec<Plan>> {
     each(
         worker,
@@ -346,7 +356,7 @@ mod tests {
     fn only_the_right_value_passes_outside() {
         let equal = Check::Equal { value: "i4".to_owned(), shown: "4".to_owned() };
         let asks = vec![Ask { expression: "f(2)".to_owned(), check: equal, message: None }];
-        let plans = [Arc::new(Plan::Outside { prelude: String::new(), asks })];
+        let plans = [Arc::new(Plan::Outside { prelude: String::new(), whole_prelude: String::new(), asks })];
         let request = ExecRequest { tests: vec!["assert f(2) == 4".to_owned()], ..ExecRequest::default() };
         let ending = Ending { ended: "closed".to_owned(), cpu_ms: 1, exit: Some(0), signal: None };
         let said = |json: &str| {

@@ -18,6 +18,7 @@ pub const EXPECTED: &str = "i4";
 pub fn child_output(output: &[u8]) -> ExecReport {
     let ask = |check| Plan::Outside {
         prelude: String::new(),
+        whole_prelude: String::new(),
         asks: vec![Ask { expression: "f(2)".to_owned(), check, message: None }],
     };
     let plans = [

@@ -1,4 +1,4 @@
-//! Who the worker is: nobody, wherever that leaves Python readable.
+//! Who the worker is: a user of its own, wherever that leaves Python readable.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 
 use super::Layer;
 
-/// User and group that the worker takes, inside and outside of a user namespace: the kernel's own `nobody`.
+/// User and group that the worker has inside of a user namespace: the kernel's own `nobody`.
 pub(super) const NOBODY: u32 = 65534;
+
+/// The first of the users that workers of root become, each another one. No system gives these to anybody, no
+/// file belongs to them, and the limit on a user's threads is then one on a worker's.
+const FIRST_WORKER: u32 = 0x7000_0000;
 
 /// How rights will be given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// Root that can become nobody.
-    BecomeNobody,
+    /// Root that can become a user who owns nothing, this one.
+    BecomeNobody(u32),
     /// Root that owns a Python which others cannot reach: stay the owner of its files, with no capability.
     KeepOwner,
     /// An ordinary user.
@@ -26,7 +30,7 @@ pub(super) fn plan(reads: &[PathBuf]) -> Plan {
     if unsafe { libc::geteuid() } != 0 {
         Plan::Ordinary
     } else if reads.iter().all(|path| readable_by_others(path)) {
-        Plan::BecomeNobody
+        Plan::BecomeNobody(FIRST_WORKER + std::process::id())
     } else {
         Plan::KeepOwner
     }
@@ -52,15 +56,10 @@ fn readable_by_others(path: &Path) -> bool {
 /// Gives up user, groups and capabilities, for good.
 pub(super) fn shed(plan: &Plan) -> Layer {
     let nobody = NOBODY as libc::c_ulong;
-    if *plan == Plan::BecomeNobody {
-        // SAFETY: plain system calls with integer arguments; the empty list of groups needs no memory.
-        let refused = unsafe {
-            libc::setgroups(0, std::ptr::null()) != 0
-                || libc::setresgid(NOBODY, NOBODY, NOBODY) != 0
-                || libc::setresuid(NOBODY, NOBODY, NOBODY) != 0
-        };
-        if refused {
-            return Layer::missing("identity", format!("cannot become nobody: {}", last_error()));
+    if let Plan::BecomeNobody(user) = plan {
+        // A container may know no users but the first 65536.
+        if let Err(error) = become_user(*user).or_else(|_| become_user(NOBODY)) {
+            return Layer::missing("identity", format!("cannot become nobody: {error}"));
         }
     }
     drop_capabilities();
@@ -72,7 +71,8 @@ pub(super) fn shed(plan: &Plan) -> Layer {
     // SAFETY: takes no argument and cannot fail.
     let seen = unsafe { libc::geteuid() } as libc::c_ulong;
     let detail = match plan {
-        Plan::BecomeNobody => "user nobody, no capabilities, no new privileges",
+        Plan::BecomeNobody(_) if seen == nobody => "user nobody, no capabilities, no new privileges",
+        Plan::BecomeNobody(_) => "a user of its own, who owns nothing; no capabilities, no new privileges",
         Plan::KeepOwner if seen == nobody => {
             "root of the host, shown as nobody in a user namespace: owner of its files, no capabilities, no new privileges"
         }
@@ -80,6 +80,16 @@ pub(super) fn shed(plan: &Plan) -> Layer {
         Plan::Ordinary => "the user who started vigor, no capabilities, no new privileges",
     };
     Layer::active("identity", detail)
+}
+
+fn become_user(user: u32) -> std::io::Result<()> {
+    // SAFETY: plain system calls with integer arguments; the empty list of groups needs no memory.
+    let refused = unsafe {
+        libc::setgroups(0, std::ptr::null()) != 0
+            || libc::setresgid(user, user, user) != 0
+            || libc::setresuid(user, user, user) != 0
+    };
+    if refused { Err(last_error()) } else { Ok(()) }
 }
 
 /// Empties every capability set, and keeps root from getting them back when it executes Python.

@@ -7,27 +7,14 @@ use landlock::{
     RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
 
-use super::Layer;
-
-/// What any Python needs beside its own installation.
-const SYSTEM: [&str; 12] = [
-    "/lib",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/localtime",
-    "/usr/share/zoneinfo",
-    "/dev/null",
-    "/dev/zero",
-    "/dev/urandom",
-];
+use super::private_root::SCRATCH;
+use super::{Layer, readable};
 
 /// Applies the rules to this process and all that come from it.
-pub(super) fn restrict(reads: &[PathBuf]) -> Layer {
-    match apply(reads) {
+///
+/// `scratch`: whether there is a scratch space, which can be written.
+pub(super) fn restrict(python: &[PathBuf], scratch: bool) -> Layer {
+    match apply(python, scratch) {
         Ok((RulesetStatus::NotEnforced, status)) => {
             Layer::missing("landlock", format!("not offered by this kernel ({status:?})"))
         }
@@ -43,18 +30,30 @@ pub(super) fn restrict(reads: &[PathBuf]) -> Layer {
     }
 }
 
-fn apply(reads: &[PathBuf]) -> Result<(RulesetStatus, LandlockStatus), landlock::RulesetError> {
+fn apply(
+    python: &[PathBuf],
+    scratch: bool,
+) -> Result<(RulesetStatus, LandlockStatus), landlock::RulesetError> {
     // Ask for the newest rules that this crate knows and take what the kernel has.
     let abi = ABI::V7;
-    let system = SYSTEM.into_iter().map(PathBuf::from);
-    let readable: Vec<PathBuf> = system.chain(reads.iter().cloned()).filter(|path| path.exists()).collect();
+    let read = AccessFs::from_read(abi);
+    let files = AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::Refer
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir;
+    let scratch = scratch.then_some(SCRATCH);
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
         .handle_access(AccessNet::from_all(abi))?
         .scope(Scope::from_all(abi))?
         .create()?
-        .add_rules(path_beneath_rules(readable, AccessFs::from_read(abi)))?
+        .add_rules(path_beneath_rules(readable::paths(python), read))?
+        .add_rules(path_beneath_rules(readable::devices(), AccessFs::ReadFile | AccessFs::WriteFile))?
+        .add_rules(path_beneath_rules(scratch, files | AccessFs::ReadFile | AccessFs::ReadDir))?
         .restrict_self()?;
     Ok((status.ruleset, status.landlock))
 }

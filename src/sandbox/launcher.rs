@@ -4,15 +4,19 @@
 //! forked. Order matters here: namespaces and mounts need the rights that `identity` gives up, and the first
 //! system-call filter must come last, since it denies what the other layers are made with.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use super::layers::holds;
 use super::protocol::{Launched, write_frame};
-use super::{Layer, Policy, identity, landlock_layer, mounts, namespaces, resources, seccomp};
+use super::{
+    Layer, Policy, cgroup, identity, landlock_layer, mounts, namespaces, private_root, resources, seccomp,
+    threads,
+};
 
 /// Descriptor of the socket to the engine, here and in the zygote.
 const CONTROL: i32 = 3;
@@ -38,11 +42,37 @@ exec(compile(source, '<vigor>', 'exec'), space)
 space['zygote'](space['parse_json'](init.decode()))
 ";
 
+/// Keeps numerical libraries from starting threads in the zygote: a fork has only the one that forks.
+const ONE_THREAD: [&CStr; 5] = [
+    c"OPENBLAS_NUM_THREADS=1",
+    c"OMP_NUM_THREADS=1",
+    c"MKL_NUM_THREADS=1",
+    c"NUMEXPR_NUM_THREADS=1",
+    c"VECLIB_MAXIMUM_THREADS=1",
+];
+
 /// What the launcher is told on its command line.
-struct Orders {
+#[derive(Debug)]
+pub(super) struct Orders {
     policy: Policy,
     python: PathBuf,
+    /// What Python must be able to read.
     reads: Vec<PathBuf>,
+    /// The folder of the control group to enter.
+    cgroup: Option<PathBuf>,
+    /// Size of the scratch space; 0 for none.
+    scratch_bytes: u64,
+    /// Whether packages are loaded ahead of time.
+    packages: bool,
+    /// Names of layers that are not to be made.
+    without: Vec<String>,
+}
+
+impl Orders {
+    /// The layer that `make` makes, unless it is to be left out.
+    pub(super) fn layer(&self, name: &str, make: impl FnOnce() -> Layer) -> Layer {
+        if self.without.iter().any(|without| without == name) { Layer::left_out(name) } else { make() }
+    }
 }
 
 /// Runs the launcher; `args` are the arguments after `__sandbox`. Its socket to the engine is standard input.
@@ -59,7 +89,15 @@ pub fn launcher_main(args: &[OsString]) -> i32 {
 }
 
 fn parse(args: &[OsString]) -> Result<Orders, String> {
-    let mut orders = Orders { policy: Policy::BestEffort, python: PathBuf::new(), reads: Vec::new() };
+    let mut orders = Orders {
+        policy: Policy::default(),
+        python: PathBuf::new(),
+        reads: Vec::new(),
+        cgroup: None,
+        scratch_bytes: 0,
+        packages: false,
+        without: Vec::new(),
+    };
     let mut args = args.iter();
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{} needs a value", flag.to_string_lossy()))?;
@@ -69,6 +107,16 @@ fn parse(args: &[OsString]) -> Result<Orders, String> {
             }
             Some("--python") => orders.python = value.into(),
             Some("--read") => orders.reads.push(value.into()),
+            Some("--package-folder") => {
+                orders.reads.push(value.into());
+                orders.packages = true;
+            }
+            Some("--cgroup") => orders.cgroup = Some(value.into()),
+            Some("--scratch-bytes") => {
+                let bytes = value.to_str().and_then(|text| text.parse().ok());
+                orders.scratch_bytes = bytes.ok_or("--scratch-bytes needs a number")?;
+            }
+            Some("--without") => orders.without.push(value.to_string_lossy().into_owned()),
             _ => return Err(format!("unknown argument {}", flag.to_string_lossy())),
         }
     }
@@ -82,22 +130,57 @@ fn launch(orders: Orders) -> Result<i32, String> {
     let control = arrange_descriptors()?;
     // No directory of the user's stays open as the current one.
     std::env::set_current_dir("/").map_err(|error| format!("/: {error}"))?;
-    let mut layers = vec![resources::limit()];
+    // SAFETY: an integer argument. No address of the program should differ between two runs: it would show in the
+    // order of sets of objects.
+    unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+    let mut layers = vec![orders.layer("limits", || resources::limit(orders.scratch_bytes))];
     if orders.policy == Policy::Off {
+        if orders.scratch_bytes > 0 {
+            return Err("a scratch space needs the sandbox, which is switched off".to_owned());
+        }
         return Err(become_python(&orders, control, layers));
     }
+    // The group is the engine's to remove: enter it while its folder can still be reached.
+    layers.extend(orders.cgroup.as_deref().map(cgroup::join));
     // Where others can read the installation, a root user becomes nobody; else (Python below /root, say) it
     // stays the owner of those files, without any right beyond that.
     let drop_to = identity::plan(&orders.reads);
-    layers.extend(namespaces::enter(&drop_to));
-    layers.push(mounts::make_read_only(&layers, &orders.reads));
+    layers.extend(namespaces::enter(&drop_to, &orders));
+    hide_files(&orders, &mut layers)?;
     if let Some(code) = namespaces::become_first_process(&layers)? {
         return Ok(code);
     }
-    layers.push(identity::shed(&drop_to));
-    layers.push(landlock_layer::restrict(&orders.reads));
-    layers.push(seccomp::confine_zygote());
+    layers.push(orders.layer("identity", || identity::shed(&drop_to)));
+    namespaces::end_with_parent();
+    layers.push(orders.layer(threads::NAME, || threads::limit(&drop_to, &layers)));
+    let scratch = orders.scratch_bytes > 0;
+    layers.push(orders.layer("landlock", || landlock_layer::restrict(&orders.reads, scratch)));
+    layers.push(orders.layer("seccomp", seccomp::confine_zygote));
     Err(become_python(&orders, control, layers))
+}
+
+/// A root file system of its own; where that cannot be had, the host's, read-only and with private places empty.
+fn hide_files(orders: &Orders, layers: &mut Vec<Layer>) -> Result<(), String> {
+    let own_mounts = holds(layers, "mount-namespace");
+    let needs = |name: &str| Layer::missing(name, "needs a mount namespace");
+    let root = orders.layer(private_root::NAME, || {
+        if own_mounts {
+            private_root::enter(&orders.reads, orders.scratch_bytes)
+        } else {
+            needs(private_root::NAME)
+        }
+    });
+    if orders.scratch_bytes > 0 && !root.active {
+        return Err(format!("a scratch space needs a private root, which cannot be had: {}", root.detail));
+    }
+    let alone = !root.active;
+    layers.push(root);
+    if alone {
+        layers.push(orders.layer(mounts::NAME, || {
+            if own_mounts { mounts::make_read_only(&orders.reads) } else { needs(mounts::NAME) }
+        }));
+    }
+    Ok(())
 }
 
 /// Moves the socket out of the way of the standard streams, gives those to nobody, and closes all the rest.
@@ -142,12 +225,8 @@ fn become_python(orders: &Orders, control: OwnedFd, layers: Vec<Layer>) -> Strin
     if let Err(error) = write_frame(&mut stream, &report).and_then(|()| stream.flush()) {
         return format!("cannot answer the engine: {error}");
     }
-    // SAFETY: fixed-layout arguments; the descriptor must survive the exec, and no address of the program
-    // should differ between two runs (it would show in the order of sets of objects).
-    unsafe {
-        libc::fcntl(CONTROL, libc::F_SETFD, 0);
-        libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong);
-    }
+    // SAFETY: integer arguments only; the descriptor must survive the exec.
+    unsafe { libc::fcntl(CONTROL, libc::F_SETFD, 0) };
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "a path with a NUL byte".to_owned());
     let python = match text(orders.python.as_os_str().as_bytes()) {
         Ok(python) => python,
@@ -157,7 +236,13 @@ fn become_python(orders: &Orders, control: OwnedFd, layers: Vec<Layer>) -> Strin
         .iter()
         .filter_map(|argument| CString::new(*argument).ok())
         .collect();
-    let environment = [c"PYTHONHASHSEED=0", c"LC_ALL=C.UTF-8"];
+    let mut environment = vec![c"PYTHONHASHSEED=0", c"LC_ALL=C.UTF-8"];
+    if orders.scratch_bytes > 0 {
+        environment.extend([c"HOME=/scratch", c"TMPDIR=/scratch"]);
+    }
+    if orders.packages {
+        environment.extend(ONE_THREAD);
+    }
     let mut argv: Vec<_> = vec![python.as_ptr()];
     argv.extend(arguments.iter().map(|argument| argument.as_ptr()));
     argv.push(std::ptr::null());

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// Every [`Capability`] must be provided by at least one layer; else nothing is run.
+    #[default]
     Strict,
     /// Whatever the kernel offers is used, and what holds is reported.
-    #[default]
     BestEffort,
     /// Only limits on time and memory. For programs that you would run yourself.
     Off,
@@ -50,6 +50,16 @@ impl Layer {
     pub(super) fn missing(name: &str, detail: impl Into<String>) -> Layer {
         Layer { name: name.to_owned(), active: false, detail: detail.into() }
     }
+
+    /// A layer that was not wanted.
+    pub(super) fn left_out(name: &str) -> Layer {
+        Layer::missing(name, "left out")
+    }
+}
+
+/// Whether the layer `name` is among `layers` and in force.
+pub(super) fn holds(layers: &[Layer], name: &str) -> bool {
+    layers.iter().any(|layer| layer.active && layer.name == name)
 }
 
 /// What the sandbox promises. Each promise can be kept by more than one mechanism.
@@ -58,49 +68,75 @@ impl Layer {
 pub enum Capability {
     /// No connection to anything.
     NoNetwork,
-    /// No file is created, changed or removed.
+    /// No file is created, changed or removed, but for the program's own scratch space where it has one.
     NoWrites,
     /// Files outside of the Python installation and the system's libraries cannot be read.
     NoReads,
     /// No process is started, and no other process is reached.
     NoProcesses,
-    /// Not the rights of the user who runs vigor.
+    /// No capability and no way to get one; of root, where Python remains readable, not the user either.
     NoPrivileges,
-    /// Memory and CPU time are bounded.
-    Bounded,
+    /// Memory is bounded.
+    BoundedMemory,
+    /// CPU time is bounded.
+    BoundedCpu,
+    /// Wall-clock time is bounded.
+    BoundedTime,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Capability; 6] = [
+    pub const ALL: [Capability; 8] = [
         Capability::NoNetwork,
         Capability::NoWrites,
         Capability::NoReads,
         Capability::NoProcesses,
         Capability::NoPrivileges,
-        Capability::Bounded,
+        Capability::BoundedMemory,
+        Capability::BoundedCpu,
+        Capability::BoundedTime,
     ];
 
     /// Names of the layers of which any one keeps the promise.
-    fn providers(self) -> &'static [&'static str] {
+    pub fn keepers(self) -> &'static [&'static str] {
         match self {
             Capability::NoNetwork => &["network-namespace", "seccomp", "seccomp-child"],
-            Capability::NoWrites => &["landlock", "read-only-mounts", "seccomp-child"],
-            Capability::NoReads => &["landlock"],
+            Capability::NoWrites => &["private-root", "read-only-mounts", "landlock", "seccomp-child"],
+            Capability::NoReads => &["private-root", "landlock"],
             Capability::NoProcesses => &["seccomp-child"],
             Capability::NoPrivileges => &["identity"],
-            Capability::Bounded => &["limits"],
+            Capability::BoundedMemory => &["limits", "cgroup"],
+            Capability::BoundedCpu => &["limits"],
+            Capability::BoundedTime => &["deadline"],
         }
+    }
+
+    /// Names of those of `layers` that keep the promise.
+    pub fn kept_by(self, layers: &[Layer]) -> Vec<&'static str> {
+        self.keepers().iter().copied().filter(|keeper| holds(layers, keeper)).collect()
     }
 
     /// Whether one of `layers` keeps the promise.
     pub fn held_by(self, layers: &[Layer]) -> bool {
-        layers.iter().any(|layer| layer.active && self.providers().contains(&layer.name.as_str()))
+        !self.kept_by(layers).is_empty()
     }
 
     /// The promises that none of `layers` keeps.
     pub fn missing(layers: &[Layer]) -> Vec<Capability> {
         Capability::ALL.into_iter().filter(|capability| !capability.held_by(layers)).collect()
+    }
+
+    /// The promise, and for each layer that could keep it why it does not.
+    pub(super) fn explain(self, layers: &[Layer]) -> String {
+        let reasons: Vec<String> = self
+            .keepers()
+            .iter()
+            .map(|keeper| {
+                let layer = layers.iter().find(|layer| layer.name == *keeper);
+                format!("{keeper}: {}", layer.map_or("not tried", |layer| &layer.detail))
+            })
+            .collect();
+        format!("{self} ({})", reasons.join("; "))
     }
 }
 
@@ -112,7 +148,9 @@ impl fmt::Display for Capability {
             Capability::NoReads => "no reads of private files",
             Capability::NoProcesses => "no other processes",
             Capability::NoPrivileges => "no privileges",
-            Capability::Bounded => "bounded memory and time",
+            Capability::BoundedMemory => "bounded memory",
+            Capability::BoundedCpu => "bounded CPU time",
+            Capability::BoundedTime => "bounded wall-clock time",
         })
     }
 }
@@ -127,5 +165,12 @@ mod tests {
         assert!(Capability::NoWrites.held_by(&layers));
         assert!(!Capability::NoReads.held_by(&layers));
         assert!(Capability::missing(&layers).contains(&Capability::NoPrivileges));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_said_with_every_reason() {
+        let layers = [Layer::missing("landlock", "no kernel support"), Layer::left_out("private-root")];
+        let said = Capability::NoReads.explain(&layers);
+        assert_eq!(said, "no reads of private files (private-root: left out; landlock: no kernel support)");
     }
 }

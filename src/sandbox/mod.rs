@@ -5,6 +5,7 @@
 //! takes on a second, tighter filter and runs the program. One [`Pool`] holds several such workers.
 //! `docs/sandbox.md` lists the layers and what each of them holds.
 
+mod cgroup;
 mod error;
 mod execution;
 #[cfg(fuzzing)]
@@ -17,13 +18,16 @@ mod mounts;
 mod namespaces;
 mod plan;
 mod pool;
+mod private_root;
 mod protocol;
 mod python;
+mod readable;
 mod report;
 mod request;
 mod resources;
 mod seccomp;
 mod source;
+mod threads;
 mod trace;
 mod verdict;
 mod worker;

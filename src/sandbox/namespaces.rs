@@ -2,18 +2,19 @@
 
 use std::fs;
 
-use super::Layer;
 use super::identity::{NOBODY, Plan};
+use super::layers::holds;
+use super::{Layer, launcher::Orders};
 
 /// Enters whatever namespaces the kernel lets this process have.
 ///
 /// An ordinary user needs a user namespace first: in it, it may have the others. A root user who keeps the
 /// ownership of Python's files takes one too, to be nobody in it. A root user who becomes nobody does without:
 /// that also works where user namespaces are switched off.
-pub(super) fn enter(plan: &Plan) -> Vec<Layer> {
+pub(super) fn enter(plan: &Plan, orders: &Orders) -> Vec<Layer> {
     let mut layers = Vec::new();
-    if *plan != Plan::BecomeNobody {
-        layers.push(user_namespace());
+    if !matches!(plan, Plan::BecomeNobody(_)) {
+        layers.push(orders.layer("user-namespace", user_namespace));
     }
     for (name, flag, detail) in [
         ("network-namespace", libc::CLONE_NEWNET, "no network device, no sockets of the host"),
@@ -26,7 +27,7 @@ pub(super) fn enter(plan: &Plan) -> Vec<Layer> {
             "no process of the host can be named; all end with the zygote",
         ),
     ] {
-        layers.push(unshare(name, flag, detail));
+        layers.push(orders.layer(name, || unshare(name, flag, detail)));
     }
     layers
 }
@@ -61,7 +62,7 @@ fn user_namespace() -> Layer {
 /// Forks once, so that the zygote is the first process of the new process namespace: when it ends, the kernel
 /// ends all others in it. Returns `None` in the zygote-to-be, and its exit code in the process that waited.
 pub(super) fn become_first_process(layers: &[Layer]) -> Result<Option<i32>, String> {
-    if !layers.iter().any(|layer| layer.active && layer.name == "process-namespace") {
+    if !holds(layers, "process-namespace") {
         return Ok(None);
     }
     // SAFETY: the launcher has one thread, so the child may do anything.
@@ -70,8 +71,6 @@ pub(super) fn become_first_process(layers: &[Layer]) -> Result<Option<i32>, Stri
         return Err(format!("cannot fork: {}", std::io::Error::last_os_error()));
     }
     if pid == 0 {
-        // SAFETY: integer arguments only. The zygote must not outlive this launcher, whom the engine kills.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
         return Ok(None);
     }
     // SAFETY: closes this process's copies: only the zygote may keep the socket open, or the engine would not
@@ -85,4 +84,11 @@ pub(super) fn become_first_process(layers: &[Layer]) -> Result<Option<i32>, Stri
         }
     }
     Ok(Some(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) }))
+}
+
+/// The zygote must not outlive the launcher, whom the engine kills. To be called after any change of user, which
+/// the kernel takes for a reason to forget it.
+pub(super) fn end_with_parent() {
+    // SAFETY: integer arguments only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
 }

@@ -19,8 +19,10 @@ pub(super) enum Plan {
     Inside,
     /// By comparing what that process tells.
     Outside {
-        /// Statements of the test before its assertions, for example imports.
+        /// Statements of the test before its assertions, for example imports: those that the asked expressions need.
         prelude: String,
+        /// All of them.
+        whole_prelude: String,
         /// One an assertion.
         asks: Vec<Ask>,
     },
@@ -92,7 +94,7 @@ impl Plan {
     pub fn work<'a>(&'a self, source: &'a str) -> TestWork<'a> {
         match self {
             Plan::Inside | Plan::Broken { .. } => TestWork::Inside { source },
-            Plan::Outside { prelude, asks } => TestWork::Outside {
+            Plan::Outside { prelude, asks, .. } => TestWork::Outside {
                 prelude,
                 asks: asks.iter().map(|ask| (ask.expression.as_str(), ask.check.needs())).collect(),
             },

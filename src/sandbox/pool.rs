@@ -1,13 +1,14 @@
 //! Several workers, used from any number of threads.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use super::execution;
 use super::plan::Plans;
+use super::protocol::JudgeWork;
 use super::worker::{Recipe, Worker};
 use super::{ExecReport, ExecRequest, Judge, Layer, Policy, Python, SandboxError, TestOutcome, Verdict};
 use crate::session::trace::Gate;
@@ -26,16 +27,31 @@ pub struct PoolConfig {
     pub workers: usize,
     /// How much of the sandbox must hold.
     pub policy: Policy,
+    /// MiB of a folder, empty at the start of each program, in which it may write files; none: it can write
+    /// nowhere.
+    pub scratch_mb: Option<u64>,
+    /// Modules that are imported once in each worker, so that programs have them for nothing. With any, the
+    /// packages of the interpreter (or of the virtual environment that `python` lies in) can be imported; without,
+    /// only the standard library can.
+    pub preload: Vec<String>,
+    /// For tests: names of layers to leave out.
+    pub without: Vec<String>,
 }
 
 impl Default for PoolConfig {
-    /// `python3`, this executable, half of the processors, best effort.
+    /// `python3`, this executable, one worker a processor, strict, neither files nor packages.
+    ///
+    /// The engine computes on the same processors, but a session waits for its programs, so the two rarely want
+    /// all of them at once; and a worker that no request has needed is not started.
     fn default() -> Self {
         PoolConfig {
             python: PathBuf::from("python3"),
             launcher: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("vigor")),
-            workers: thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+            workers: thread::available_parallelism().map_or(1, usize::from),
             policy: Policy::default(),
+            scratch_mb: None,
+            preload: Vec::new(),
+            without: Vec::new(),
         }
     }
 }
@@ -50,22 +66,75 @@ pub struct Pool {
     layers: Vec<Layer>,
     plans: Plans,
     size: usize,
+    programs: Workers,
+    /// One that never sees a program. It learns what tests expect, and a child inherits all that its worker has read.
+    judges: Workers,
+}
+
+/// Workers of one kind, lent to one user each.
+#[derive(Debug)]
+struct Workers {
     /// One entry for each worker that is not in use; `None` is one that has not been started.
     idle: Mutex<Vec<Option<Worker>>>,
     returned: Condvar,
 }
 
+impl Workers {
+    /// `count` workers, of which `first` has been started.
+    fn new(count: usize, first: Option<Worker>) -> Workers {
+        // The last entry is taken first.
+        let mut idle: Vec<Option<Worker>> = (1..count).map(|_| None).collect();
+        idle.push(first);
+        Workers { idle: Mutex::new(idle), returned: Condvar::new() }
+    }
+
+    /// Does `job` on a free worker; once more, on a fresh one, where the first was lost.
+    fn lend<T>(
+        &self,
+        recipe: &Recipe,
+        mut job: impl FnMut(&mut Worker) -> io::Result<T>,
+    ) -> Result<T, SandboxError> {
+        let mut lease = self.lease();
+        let mut lost = None;
+        for _ in 0..2 {
+            let mut worker = match lease.worker.take() {
+                Some(worker) => worker,
+                None => Worker::start(recipe)?,
+            };
+            match job(&mut worker) {
+                Ok(value) => {
+                    lease.worker = Some(worker);
+                    return Ok(value);
+                }
+                // The worker is dropped here, which ends its processes.
+                Err(error) => lost = Some(error.to_string()),
+            }
+        }
+        Err(SandboxError::Lost(lost.unwrap_or_default()))
+    }
+
+    fn lease(&self) -> Lease<'_> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(worker) = idle.pop() {
+                return Lease { of: self, worker };
+            }
+            idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
 /// The right to use one worker; gives it back when dropped, even while unwinding.
 struct Lease<'a> {
-    pool: &'a Pool,
+    of: &'a Workers,
     worker: Option<Worker>,
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let worker = self.worker.take().filter(|worker| worker.executions < RECYCLE_AFTER);
-        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
-        self.pool.returned.notify_one();
+        self.of.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        self.of.returned.notify_one();
     }
 }
 
@@ -76,21 +145,17 @@ impl Pool {
     /// [`SandboxError`] when there is no usable Python, the launcher cannot be started, or the policy is strict
     /// and the kernel offers too little.
     pub fn new(config: PoolConfig) -> Result<Pool, SandboxError> {
-        let python = Python::resolve(&config.python)?;
-        let recipe = Recipe::new(config.launcher, python, config.policy);
+        let size = config.workers.max(1);
+        let recipe = Recipe::new(config)?;
         let first = Worker::start(&recipe)?;
         let layers = first.layers.clone();
-        let size = config.workers.max(1);
-        // The last entry is taken first.
-        let mut idle: Vec<Option<Worker>> = (1..size).map(|_| None).collect();
-        idle.push(Some(first));
         Ok(Pool {
             recipe,
             layers,
             plans: Plans::default(),
             size,
-            idle: Mutex::new(idle),
-            returned: Condvar::new(),
+            programs: Workers::new(size, Some(first)),
+            judges: Workers::new(1, None),
         })
     }
 
@@ -118,8 +183,17 @@ impl Pool {
     pub fn execute(&self, request: &ExecRequest) -> Result<ExecReport, SandboxError> {
         let report = self
             .plans
-            .of(&request.tests, |tests| self.with_worker(|worker| execution::plan(worker, tests)))
-            .and_then(|plans| self.with_worker(|worker| execution::execute(worker, request, &plans)));
+            .of(&request.tests, |tests| {
+                self.judges.lend(&self.recipe, |worker| execution::plan(worker, tests))
+            })
+            .and_then(|plans| {
+                let judge = |items: &[JudgeWork<'_>]| {
+                    self.judges
+                        .lend(&self.recipe, |worker| execution::judge(worker, items))
+                        .map_err(io::Error::other)
+                };
+                self.programs.lend(&self.recipe, |worker| execution::execute(worker, request, &plans, &judge))
+            });
         match report {
             Err(SandboxError::Lost(message)) => {
                 let verdict = Verdict::HarnessError { message: format!("the worker was lost: {message}") };
@@ -171,38 +245,7 @@ impl Pool {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
-        self.with_worker(|worker| execution::classify(worker, sources))
-    }
-
-    /// Does `job` on a free worker; once more, on a fresh one, where the first was lost.
-    fn with_worker<T>(&self, mut job: impl FnMut(&mut Worker) -> io::Result<T>) -> Result<T, SandboxError> {
-        let mut lease = self.lease();
-        let mut lost = None;
-        for _ in 0..2 {
-            let mut worker = match lease.worker.take() {
-                Some(worker) => worker,
-                None => Worker::start(&self.recipe)?,
-            };
-            match job(&mut worker) {
-                Ok(value) => {
-                    lease.worker = Some(worker);
-                    return Ok(value);
-                }
-                // The worker is dropped here, which ends its processes.
-                Err(error) => lost = Some(error.to_string()),
-            }
-        }
-        Err(SandboxError::Lost(lost.unwrap_or_default()))
-    }
-
-    fn lease(&self) -> Lease<'_> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(worker) = idle.pop() {
-                return Lease { pool: self, worker };
-            }
-            idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.programs.lend(&self.recipe, |worker| execution::classify(worker, sources))
     }
 }
 
@@ -210,7 +253,6 @@ impl Pool {
 ///
 /// # Errors
 /// As [`Pool::new`].
-pub fn effective(python: &Path, launcher: &Path, policy: Policy) -> Result<Vec<Layer>, SandboxError> {
-    let recipe = Recipe::new(launcher.to_owned(), Python::resolve(python)?, policy);
-    Ok(Worker::start(&recipe)?.layers.clone())
+pub fn effective(config: PoolConfig) -> Result<Vec<Layer>, SandboxError> {
+    Ok(Worker::start(&Recipe::new(config)?)?.layers.clone())
 }

@@ -19,6 +19,14 @@ use crate::session::trace::Gate;
 pub(super) struct Init<'a> {
     /// The second filter, in hexadecimal; empty for none.
     pub child_filter: &'a str,
+    /// Whether children set limits on themselves.
+    pub limits: bool,
+    /// Longest file, in bytes, that a program may write; 0: it has no scratch space.
+    pub longest_file: u64,
+    /// Modules to import ahead of time.
+    pub preload: &'a [String],
+    /// Folders in which packages are.
+    pub packages: Vec<std::borrow::Cow<'a, str>>,
 }
 
 /// The launcher's only message: what it could put in force.
@@ -34,6 +42,9 @@ pub(super) struct Ready {
     /// Whether the second filter holds in a child.
     pub sealed: bool,
     pub detail: String,
+    /// The first module that could not be imported ahead of time, and why.
+    #[serde(default)]
+    pub not_loaded: Option<(String, String)>,
 }
 
 /// For the zygote: how long to listen, and to how much.
@@ -103,10 +114,23 @@ pub(super) struct JudgeWork<'a> {
     pub value: Option<&'a str>,
 }
 
+impl Work<'_> {
+    /// What the child may use, in MiB.
+    pub fn memory_mb(&self) -> u64 {
+        match self {
+            Work::Run { memory_mb, .. }
+            | Work::Classify { memory_mb, .. }
+            | Work::Plan { memory_mb, .. }
+            | Work::Judge { memory_mb, .. } => *memory_mb,
+        }
+    }
+}
+
 /// How the child ended, by the zygote.
 #[derive(Debug, Deserialize)]
 pub(super) struct Ending {
-    /// `closed` by itself, `hung up` (closed its pipe and lived on), `timeout`, `flood`.
+    /// `closed` by itself, `hung up` (closed its pipe and lived on), `timeout`, `flood`; `no child` where the system had
+    /// no room for one, with the reason for a body.
     pub ended: String,
     pub cpu_ms: u64,
     #[serde(default)]

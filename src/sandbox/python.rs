@@ -14,6 +14,8 @@ pub struct Python {
     pub version: String,
     /// Directories that it must be able to read.
     pub(super) reads: Vec<PathBuf>,
+    /// What it was resolved from. In a virtual environment this one knows the packages.
+    asked: PathBuf,
 }
 
 /// Prints the executable, the version, and every directory of the installation, one a line.
@@ -29,6 +31,14 @@ for path in found:
         print(os.path.realpath(path))
 ";
 
+/// Prints the folders in which packages are, one a line.
+const PACKAGES_QUESTION: &str = "
+import os, site
+for path in site.getsitepackages():
+    if os.path.isdir(path):
+        print('vigor:' + os.path.realpath(path))
+";
+
 impl Python {
     /// Asks `python` (a path, or a name to look up in `PATH`) what it is.
     ///
@@ -36,17 +46,7 @@ impl Python {
     /// [`SandboxError::Python`] when it cannot be run or is older than 3.9.
     pub fn resolve(python: &Path) -> Result<Python, SandboxError> {
         let fail = |reason: String| SandboxError::Python { python: python.to_owned(), reason };
-        let output = Command::new(python)
-            .args(["-I", "-S", "-c", QUESTION])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| fail(error.to_string()))?;
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr);
-            let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
-            return Err(fail(format!("it ended with {}: {last}", output.status)));
-        }
-        let text = String::from_utf8_lossy(&output.stdout);
+        let text = ask(python, &["-I", "-S", "-c", QUESTION])?;
         let mut lines = text.lines();
         let (Some(executable), Some(version)) = (lines.next(), lines.next()) else {
             return Err(fail("its answer is not one of CPython".to_owned()));
@@ -64,8 +64,38 @@ impl Python {
                 reads.push(path);
             }
         }
-        Ok(Python { executable, version: version.to_owned(), reads })
+        Ok(Python { executable, version: version.to_owned(), reads, asked: python.to_owned() })
     }
+}
+
+impl Python {
+    /// Folders in which the interpreter, or the virtual environment that it was named by, has its packages.
+    pub(super) fn package_folders(&self) -> Result<Vec<PathBuf>, SandboxError> {
+        let text = ask(&self.asked, &["-I", "-c", PACKAGES_QUESTION])?;
+        // What is installed there may print something of its own.
+        Ok(text.lines().filter_map(|line| line.strip_prefix("vigor:")).map(PathBuf::from).collect())
+    }
+
+    /// What it was resolved from.
+    pub(super) fn asked(&self) -> &Path {
+        &self.asked
+    }
+}
+
+/// What the interpreter prints.
+fn ask(python: &Path, arguments: &[&str]) -> Result<String, SandboxError> {
+    let fail = |reason: String| SandboxError::Python { python: python.to_owned(), reason };
+    let output = Command::new(python)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| fail(error.to_string()))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
+        return Err(fail(format!("it ended with {}: {last}", output.status)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch,
+    TargetArch, sock_filter,
 };
 
 use super::Layer;
@@ -26,9 +26,10 @@ pub(super) fn confine_zygote() -> Layer {
 }
 
 /// The second filter as bytes of `struct sock_filter`, in hexadecimal: the child installs it by itself, between
-/// its fork and the program. Empty where this processor has no filter.
-pub(super) fn child_filter_hex() -> String {
-    let Ok(program) = child_filter() else { return String::new() };
+/// its fork and the program. Empty where this processor has no filter. `scratch`: whether it may write files;
+/// which ones, other layers say.
+pub(super) fn child_filter_hex(scratch: bool) -> String {
+    let Ok(program) = child_filter(scratch) else { return String::new() };
     let mut text = String::with_capacity(program.len() * 16);
     for step in program {
         let mut bytes = [0u8; 8];
@@ -54,8 +55,9 @@ fn plain(calls: &[i64]) -> Rules {
     calls.iter().map(|call| (*call, Vec::new())).collect()
 }
 
-fn zygote_filters() -> Result<[BpfProgram; 2], String> {
-    let denied = plain(&[
+fn zygote_filters() -> Result<[BpfProgram; 3], String> {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+    let mut denied = plain(&[
         libc::SYS_socket,
         libc::SYS_connect,
         libc::SYS_bind,
@@ -97,8 +99,42 @@ fn zygote_filters() -> Result<[BpfProgram; 2], String> {
         libc::SYS_quotactl,
         libc::SYS_open_by_handle_at,
         libc::SYS_name_to_handle_at,
+        libc::SYS_fsconfig,
+        libc::SYS_fspick,
+        libc::SYS_mknodat,
+        libc::SYS_pidfd_open,
+        libc::SYS_pidfd_send_signal,
+        libc::SYS_process_madvise,
+        libc::SYS_kcmp,
+        libc::SYS_seccomp,
+        libc::SYS_landlock_create_ruleset,
+        libc::SYS_landlock_add_rule,
+        libc::SYS_landlock_restrict_self,
+        libc::SYS_personality,
+        libc::SYS_shmget,
+        libc::SYS_shmat,
+        libc::SYS_shmctl,
+        libc::SYS_semget,
+        libc::SYS_semop,
+        libc::SYS_semctl,
+        libc::SYS_msgget,
+        libc::SYS_msgsnd,
+        libc::SYS_msgrcv,
+        libc::SYS_msgctl,
+        libc::SYS_mq_open,
+        libc::SYS_mq_unlink,
+        libc::SYS_mbind,
+        libc::SYS_set_mempolicy,
+        libc::SYS_migrate_pages,
+        libc::SYS_move_pages,
+        libc::SYS_fanotify_init,
+        libc::SYS_vhangup,
         libc::SYS_setuid,
         libc::SYS_setgid,
+        libc::SYS_setreuid,
+        libc::SYS_setregid,
+        libc::SYS_setfsuid,
+        libc::SYS_setfsgid,
         libc::SYS_setresuid,
         libc::SYS_setresgid,
         libc::SYS_setgroups,
@@ -106,16 +142,38 @@ fn zygote_filters() -> Result<[BpfProgram; 2], String> {
         libc::SYS_syslog,
         libc::SYS_settimeofday,
         libc::SYS_clock_settime,
+        libc::SYS_clock_adjtime,
+        libc::SYS_adjtimex,
         libc::SYS_sethostname,
         libc::SYS_setdomainname,
         libc::SYS_memfd_create,
     ]);
+    #[cfg(target_arch = "x86_64")]
+    denied.extend(plain(&[
+        libc::SYS_mknod,
+        libc::SYS_iopl,
+        libc::SYS_ioperm,
+        libc::SYS_modify_ldt,
+        libc::SYS_kexec_file_load,
+    ]));
     // A filter cannot see clone3's flags; told that it does not exist, the C library falls back to clone.
     let unknown = plain(&[libc::SYS_clone3, libc::SYS_openat2]);
+    // The last one takes away what the others are installed with.
     Ok([
-        compile(denied, SeccompAction::Allow, DENIED)?,
+        no_second_table(),
         compile(unknown, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?,
+        compile(denied, SeccompAction::Allow, DENIED)?,
     ])
+}
+
+/// Denies the x32 numbers of system calls, by which a list of what is denied could be evaded.
+fn no_second_table() -> BpfProgram {
+    const X32: u32 = 0x4000_0000;
+    let load_number = sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 };
+    let skip_next_below = sock_filter { code: 0x35, jt: 0, jf: 1, k: X32 };
+    let deny = sock_filter { code: 0x06, jt: 0, jf: 0, k: 0x0005_0000 | libc::EPERM as u32 };
+    let allow = sock_filter { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 };
+    vec![load_number, skip_next_below, deny, allow]
 }
 
 /// `argument & mask == value`.
@@ -133,7 +191,49 @@ fn rule(conditions: Vec<SeccompCondition>) -> Result<SeccompRule, String> {
     SeccompRule::new(conditions).map_err(|error| error.to_string())
 }
 
-fn child_filter() -> Result<BpfProgram, String> {
+/// Flags of `clone(2)` that ask for a new namespace.
+const NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64;
+
+/// What a program with a scratch space may call beside the rest. No links of any kind.
+const SCRATCH_CALLS: [i64; 18] = [
+    libc::SYS_openat,
+    libc::SYS_mkdirat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_truncate,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_pwrite64,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_utimensat,
+    libc::SYS_chdir,
+    libc::SYS_fchdir,
+    libc::SYS_umask,
+    libc::SYS_flock,
+];
+#[cfg(target_arch = "x86_64")]
+const SCRATCH_CALLS_X86: [i64; 8] = [
+    libc::SYS_open,
+    libc::SYS_creat,
+    libc::SYS_mkdir,
+    libc::SYS_rmdir,
+    libc::SYS_unlink,
+    libc::SYS_rename,
+    libc::SYS_chmod,
+    libc::SYS_utime,
+];
+
+fn child_filter(scratch: bool) -> Result<BpfProgram, String> {
     let mut rules = plain(&[
         libc::SYS_read,
         libc::SYS_readv,
@@ -144,7 +244,6 @@ fn child_filter() -> Result<BpfProgram, String> {
         libc::SYS_close,
         libc::SYS_dup,
         libc::SYS_dup3,
-        libc::SYS_fcntl,
         libc::SYS_fstat,
         libc::SYS_newfstatat,
         libc::SYS_statx,
@@ -218,14 +317,33 @@ fn child_filter() -> Result<BpfProgram, String> {
         libc::SYS_time,
         libc::SYS_arch_prctl,
     ]));
-    // Threads, but no processes.
+    // Threads, but no processes, and no namespaces for them.
     let thread = libc::CLONE_THREAD as u64;
-    rules.insert(libc::SYS_clone, vec![rule(vec![masked(0, thread, thread)?])?]);
-    // Files only for reading.
-    let writing = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | 0o20_000_000) as u64;
-    rules.insert(libc::SYS_openat, vec![rule(vec![masked(2, writing, 0)?])?]);
-    #[cfg(target_arch = "x86_64")]
-    rules.insert(libc::SYS_open, vec![rule(vec![masked(1, writing, 0)?])?]);
+    rules.insert(libc::SYS_clone, vec![rule(vec![masked(0, thread | NAMESPACES, thread)?])?]);
+    // Not the commands that send signals, to whomever, when something happens to a file.
+    let mut commands = vec![
+        libc::F_DUPFD,
+        libc::F_DUPFD_CLOEXEC,
+        libc::F_GETFD,
+        libc::F_SETFD,
+        libc::F_GETFL,
+        libc::F_SETFL,
+    ];
+    if scratch {
+        rules.extend(plain(&SCRATCH_CALLS));
+        #[cfg(target_arch = "x86_64")]
+        rules.extend(plain(&SCRATCH_CALLS_X86));
+        commands.extend([libc::F_GETLK, libc::F_SETLK, libc::F_SETLKW]);
+    } else {
+        // Files only for reading.
+        let writing =
+            (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | 0o20_000_000) as u64;
+        rules.insert(libc::SYS_openat, vec![rule(vec![masked(2, writing, 0)?])?]);
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_open, vec![rule(vec![masked(1, writing, 0)?])?]);
+    }
+    let commands = commands.into_iter().map(|command| rule(vec![masked(1, 0xffff_ffff, command as u64)?]));
+    rules.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
     // Limits may be asked for, not set.
     rules.insert(libc::SYS_prlimit64, vec![rule(vec![equal(0, 0)?, equal(2, 0)?])?]);
     #[cfg(target_arch = "x86_64")]
@@ -250,8 +368,13 @@ mod tests {
     #[test]
     fn both_filters_fit_the_kernel() {
         // The kernel takes at most 4096 instructions of 8 bytes.
-        let hex = child_filter_hex();
-        assert!(!hex.is_empty() && hex.len().is_multiple_of(16) && hex.len() / 16 < 4096, "{}", hex.len());
+        for hex in [false, true].map(child_filter_hex) {
+            assert!(
+                !hex.is_empty() && hex.len().is_multiple_of(16) && hex.len() / 16 < 4096,
+                "{}",
+                hex.len()
+            );
+        }
         assert!(zygote_filters().unwrap().iter().all(|filter| filter.len() < 4096));
     }
 }

@@ -36,7 +36,46 @@ def _plan(body):
     known = _BUILTIN_NAMES | frozenset(space)
     if _unknown(ast.Module(prelude, []), known):
         raise Inside
-    return {"plan": "outside", "prelude": prelude_code, "asks": [_ask(node, known, space) for node in asserts]}
+    asks = [_ask(node, known, space) for node in asserts]
+    needed = _needed(prelude, [ast.parse(ask["expression"]) for ask in asks])
+    return {
+        "plan": "outside",
+        "prelude": ast.unparse(ast.Module(needed, [])),
+        "whole_prelude": prelude_code,
+        "asks": asks,
+    }
+
+
+def _needed(prelude, expressions):
+    """The statements without definitions that no expression needs: one may be the expected value."""
+    names = set()
+    for expression in expressions:
+        names |= _names(expression)
+    kept = []
+    for statement in reversed(prelude):
+        if type(statement) in _DEFINITIONS and not _defined(statement) & names:
+            continue
+        kept.insert(0, statement)
+        names |= _names(statement)
+    return kept
+
+
+_DEFINITIONS = (ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _names(tree):
+    return {node.id for node in ast.walk(tree) if type(node) is ast.Name}
+
+
+def _defined(statement):
+    """The names that a definition gives something to, or changes something of."""
+    if type(statement) is ast.Assign:
+        targets = statement.targets
+    elif type(statement) is ast.AnnAssign:
+        targets = [statement.target]
+    else:
+        return {statement.name}
+    return set().union(*[_names(target) for target in targets])
 
 
 def _parts(body):

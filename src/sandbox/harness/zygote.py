@@ -5,12 +5,22 @@ import gc
 import resource
 import select
 import signal
+import stat
 import time
 from json import loads as parse_json
 
 CONTROL = 3
 # How long a process may take to leave after it closed its descriptors.
 LEAVING_MS = 1000
+SCRATCH = "/scratch"
+
+# How often, and how many seconds apart, a fork that the system has no room for is tried.
+FORK_TRIES = 40
+FORK_PAUSE = 0.05
+
+# Longest file that a program may write, in bytes; 0: it has no scratch space.
+longest_file = 0
+has_limits = True
 
 
 def read_exactly(fd, size):
@@ -42,10 +52,12 @@ def send_frame(header, body=b""):
 
 
 def set_limits(memory_mb, cpu_seconds):
+    if not has_limits:
+        return
     size = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (longest_file, longest_file))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
@@ -106,16 +118,73 @@ def has_ended(pid, milliseconds):
         os.close(descriptor)
 
 
+def fork():
+    """As os.fork, with patience: the system may have no room for a process just now."""
+    for _ in range(FORK_TRIES):
+        try:
+            return os.fork()
+        except OSError as error:
+            last = error
+        time.sleep(FORK_PAUSE)
+    raise last
+
+
+def own_standard_streams():
+    """Opens /dev/null anew: flags that one child sets on its streams must not be there for the next."""
+    try:
+        null = os.open("/dev/null", os.O_RDWR)
+    except OSError:
+        null = 1
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+
+
+def empty_scratch():
+    """Removes what a child left, without going deeper than one level, however deep it lies."""
+    try:
+        os.chmod(SCRATCH, 0o777)
+    except PermissionError:
+        # It is not ours, nor was it the child's: nobody changed it.
+        pass
+    lifted = 0
+    while True:
+        names = os.listdir(SCRATCH)
+        if not names:
+            return
+        for name in names:
+            path = SCRATCH + "/" + name
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                os.unlink(path)
+                continue
+            os.chmod(path, 0o700)
+            for inner in os.listdir(path):
+                # A name that nothing has: the child could not know which comes next.
+                while True:
+                    lifted += 1
+                    place = "%s/lifted-%d" % (SCRATCH, lifted)
+                    if not os.path.lexists(place):
+                        break
+                os.rename(path + "/" + inner, place)
+            os.rmdir(path)
+
+
 class Child:
     """A forked child that waits for its request."""
 
     def __init__(self, seal):
         request_read, self.request = os.pipe()
         self.status, status_write = os.pipe()
-        self.pid = os.fork()
+        try:
+            self.pid = fork()
+        except OSError:
+            for fd in (request_read, self.request, self.status, status_write):
+                os.close(fd)
+            raise
         if self.pid == 0:
             try:
-                os.dup2(1, 2)
+                own_standard_streams()
+                if longest_file:
+                    sys.path.insert(0, SCRATCH)
                 os.dup2(status_write, 100)
                 os.dup2(request_read, 101)
                 os.closerange(3, 100)
@@ -211,16 +280,57 @@ def warm_up():
     encode(tracer.result())
 
 
+def load_packages(folders, names):
+    """Imports modules from `folders`, for all children; returns the first that cannot be, and why."""
+    import importlib
+
+    sys.path.extend(folders)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            return [name, type_name(error) + ": " + exception_message(error, 300)]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        # Not from the system's randomness: every child begins with the same state.
+        numpy.random.seed(0)
+    return None
+
+
 def zygote(init):
+    global longest_file, has_limits
+    longest_file = init["longest_file"]
+    has_limits = init["limits"]
     warnings.simplefilter("ignore")
+    # The current directory; a program may have put something there.
+    sys.path[:] = [path for path in sys.path if path]
+    if longest_file:
+        os.chdir(SCRATCH)
     seal, sealed, detail = make_seal(init["child_filter"])
     preload()
+    not_loaded = load_packages(init["packages"], init["preload"])
     warm_up()
-    send_frame({"version": "%d.%d.%d" % sys.version_info[:3], "sealed": sealed, "detail": detail})
+    version = "%d.%d.%d" % sys.version_info[:3]
+    send_frame({"version": version, "sealed": sealed, "detail": detail, "not_loaded": not_loaded})
     gc.collect()
     gc.freeze()
     while True:
-        child = Child(seal)
-        header = parse_json(read_frame().decode("utf-8"))
-        payload = read_frame()
+        try:
+            child, problem = Child(seal), None
+        except OSError as error:
+            child, problem = None, error
+        # A function of its own: what it was told is not to be found in the frames around the next child.
+        serve(child, problem)
+        if longest_file:
+            # Where this fails the worker ends, and another takes its place.
+            empty_scratch()
+
+
+def serve(child, problem):
+    """One request."""
+    header = parse_json(read_frame().decode("utf-8"))
+    payload = read_frame()
+    if child is None:
+        send_frame({"ended": "no child", "cpu_ms": 0}, exception_message(problem, 200).encode("utf-8"))
+    else:
         send_frame(*child.run(header, payload))
