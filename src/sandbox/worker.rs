@@ -17,6 +17,7 @@ use super::{Capability, Layer, Policy, Python, SandboxError, seccomp};
 const HARNESS: &str = concat!(
     include_str!("harness/values.py"),
     include_str!("harness/tracer.py"),
+    include_str!("harness/hooks.py"),
     include_str!("harness/runner.py"),
     include_str!("harness/zygote.py"),
 );
