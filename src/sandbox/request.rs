@@ -63,7 +63,8 @@ impl Limits {
     }
 }
 
-/// Caps on the trace of one test. Where one is reached tracing stops, and the trace says so.
+/// Caps on the trace of one test, which says where one was reached. Beyond `max_depth` only deeper calls are left
+/// out; where another cap is reached, tracing stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TraceCaps {
@@ -73,11 +74,22 @@ pub struct TraceCaps {
     pub max_value_bytes: usize,
     /// Characters of all events together, roughly.
     pub max_total_bytes: usize,
+    /// Active functions of the program: calls from the deepest of them are not recorded.
+    pub max_depth: usize,
+    /// Keep one event only, with all variables: what a [minimal](crate::feedback::SignalMode::Minimal) signal
+    /// shows. The number of events does not count then, so that the end of a long run is reached.
+    pub last_only: bool,
 }
 
 impl Default for TraceCaps {
     fn default() -> Self {
-        TraceCaps { max_events: 500, max_value_bytes: 200, max_total_bytes: 65_536 }
+        TraceCaps {
+            max_events: 500,
+            max_value_bytes: 200,
+            max_total_bytes: 65_536,
+            max_depth: 64,
+            last_only: false,
+        }
     }
 }
 
@@ -87,6 +99,8 @@ impl TraceCaps {
             max_events: self.max_events.min(1_000_000),
             max_value_bytes: self.max_value_bytes.min(65_536),
             max_total_bytes: self.max_total_bytes.min(16 << 20),
+            max_depth: self.max_depth.clamp(1, 100_000),
+            last_only: self.last_only,
         }
     }
 }

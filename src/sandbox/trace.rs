@@ -9,7 +9,8 @@ use super::verdict::without_addresses;
 pub struct Trace {
     /// In the order in which they happened.
     pub events: Vec<TraceEvent>,
-    /// True when a cap was reached, or the program took the tracer away: there was more.
+    /// True when a cap was reached, or the program took the tracer away: there was more. What is missing follows
+    /// the last event, or lies deeper than the cap on depth allows.
     pub capped: bool,
 }
 

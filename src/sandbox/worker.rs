@@ -19,6 +19,7 @@ const HARNESS: &str = concat!(
     include_str!("harness/values.py"),
     include_str!("harness/plain.py"),
     include_str!("harness/tracer.py"),
+    include_str!("harness/hooks.py"),
     include_str!("harness/runner.py"),
     include_str!("harness/judge.py"),
     include_str!("harness/zygote.py"),

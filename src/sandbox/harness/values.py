@@ -1,6 +1,6 @@
 # How values of the program under test become text, without ever running its code.
 #
-# This file, tracer.py, runner.py and zygote.py are joined into one source and executed in a namespace with
+# This file, tracer.py, hooks.py, runner.py and zygote.py are joined into one source and executed in a namespace with
 # a private copy of the builtins, before any program runs: patching `builtins` or a module changes nothing
 # here. No function of this file calls a method that a program could have defined: only exact built-in types
 # are looked into, through methods taken from the types themselves.
@@ -15,6 +15,7 @@ _exception_traceback = BaseException.__dict__["__traceback__"].__get__
 _MEMORY_ERROR = MemoryError
 _NAME_LIMIT = 100
 _DEPTH_LIMIT = 5
+_MEMBERS_LIMIT = 4096
 
 
 def clean(text):
@@ -26,10 +27,17 @@ def clean(text):
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def clean_name(name):
+    """A name as reports hold it: short, and on one line. Names can be made of any characters."""
+    if type(name) is not str:
+        return "?"
+    name = name[:_NAME_LIMIT]
+    return name if name.isprintable() else clean(repr(name)[1:-1])
+
+
 def type_name(value):
     try:
-        name = _class_name(type(value))
-        return clean(name[:_NAME_LIMIT]) if type(name) is str else "?"
+        return clean_name(_class_name(type(value)))
     except _MEMORY_ERROR:
         raise
     except BaseException:
@@ -41,11 +49,13 @@ class _Full(Exception):
 
 
 class _Writer:
-    __slots__ = ("parts", "left")
+    __slots__ = ("parts", "left", "members")
 
-    def __init__(self, limit):
+    def __init__(self, limit, members=0):
         self.parts = []
         self.left = limit
+        # Members of sets shown so far: unlike other work, the limit on the text does not bound it.
+        self.members = members
 
     def put(self, text):
         if len(text) > self.left:
@@ -87,13 +97,14 @@ def _put_set(value, out, depth, opening, closing):
     # Ordered by text: the order inside of a set depends on hashes, which may depend on addresses.
     items = []
     for item in value:
-        inner = _Writer(out.left)
+        inner = _Writer(out.left, out.members)
         try:
             _put(item, inner, depth + 1)
         except _Full:
             pass
         items.append("".join(inner.parts))
-        if len(items) > 4096:
+        out.members = inner.members + 1
+        if out.members > _MEMBERS_LIMIT:
             break
     items.sort()
     out.put(opening)
@@ -115,6 +126,7 @@ def _put_mapping(pairs, out, depth, opening, closing):
 
 
 _dict_items = dict.items
+_dict_keys = dict.keys
 _ordered_items = collections.OrderedDict.items
 _OrderedDict = collections.OrderedDict
 _Counter = collections.Counter
@@ -130,7 +142,7 @@ def _put(value, out, depth):
         _put_text(value, out)
     elif kind is bool or value is None or kind is float or kind is complex or value is ...:
         out.put(repr(value))
-    elif depth >= _DEPTH_LIMIT and kind in _CONTAINERS:
+    elif depth >= _DEPTH_LIMIT and id(kind) in _CONTAINERS:
         out.put("…")
     elif kind is list:
         _put_sequence(value, out, depth, "[", "]")
@@ -150,7 +162,8 @@ def _put(value, out, depth):
         _put_text(bytes(value[: out.left + 1]), out)
         out.put(")")
     elif kind is range:
-        out.put(repr(value) if value.stop.bit_length() < 128 and value.start.bit_length() < 128 else "range(…)")
+        small = all(part.bit_length() < 128 for part in (value.start, value.stop, value.step))
+        out.put(repr(value) if small else "range(…)")
     elif kind is _deque:
         _put_sequence(value, out, depth, "deque([", "])")
     elif kind is _Counter:
@@ -158,18 +171,26 @@ def _put(value, out, depth):
     elif kind is _defaultdict:
         _put_mapping(_dict_items(value), out, depth, "defaultdict({", "})")
     elif kind is _OrderedDict:
-        _put_mapping(_ordered_items(value), out, depth, "OrderedDict({", "})")
+        # Its own order is found by hashing the keys.
+        items = _ordered_items if len(value) <= _MEMBERS_LIMIT and all(map(_is_plain, _dict_keys(value))) else _dict_items
+        _put_mapping(items(value), out, depth, "OrderedDict({", "})")
     else:
         out.put("<%s>" % type_name(value))
 
 
+# Sets of types hold their ids: the hash of a class can be a method of the program.
 _CONTAINERS = frozenset(
-    (list, tuple, dict, set, frozenset, _deque, _Counter, _defaultdict, _OrderedDict)
+    id(kind) for kind in (list, tuple, dict, set, frozenset, _deque, _Counter, _defaultdict, _OrderedDict)
 )
 
 
 def show(value, limit):
     """Text of `value`, at most `limit` characters and an ellipsis. Never runs the program's code."""
+    return show_with_cost(value, limit)[0]
+
+
+def show_with_cost(value, limit):
+    """The text, and how much work it was, in units of very roughly 50 ns."""
     out = _Writer(limit)
     try:
         _put(value, out, 0)
@@ -179,15 +200,27 @@ def show(value, limit):
     except _MEMORY_ERROR:
         raise
     except BaseException:
-        return "<%s>" % type_name(value)
-    return clean("".join(out.parts) + tail)
+        return "<%s>" % type_name(value), 64 + 8 * out.members
+    text = clean("".join(out.parts) + tail)
+    return text, 64 + 4 * len(text) + 8 * out.members
 
 
-_SYNTAX_ERRORS = frozenset((SyntaxError, IndentationError, TabError))
-_PLAIN = frozenset((str, int, float, bool, type(None)))
+_SYNTAX_ERRORS = frozenset(id(kind) for kind in (SyntaxError, IndentationError, TabError))
+_PLAIN = frozenset(id(kind) for kind in (str, int, float, bool, type(None)))
 _BUILTIN_EXCEPTIONS = frozenset(
-    kind for kind in vars(__import__("builtins")).values() if type(kind) is type and issubclass(kind, BaseException)
+    id(kind)
+    for kind in vars(__import__("builtins")).values()
+    if type(kind) is type and issubclass(kind, BaseException)
 )
+# What `str` of a built-in exception can be made of, apart from its arguments.
+_TEXT_ATTRIBUTES = ("errno", "strerror", "filename", "filename2", "msg", "encoding", "object", "reason")
+
+
+def _is_plain(value):
+    """Whether neither its hash nor its text can run code of the program."""
+    if type(value) is tuple:
+        return len(value) <= 16 and all(id(type(item)) in _PLAIN for item in value)
+    return id(type(value)) in _PLAIN
 
 
 def exception_message(error, limit):
@@ -196,13 +229,15 @@ def exception_message(error, limit):
         args = _exception_args(error)
         if type(args) is not tuple:
             return ""
-        if type(error) in _SYNTAX_ERRORS and type(error.msg) is str:
+        if id(type(error)) in _SYNTAX_ERRORS and type(error.msg) is str:
             # Their arguments hold the source line too.
             return clean(error.msg[:limit])
-        plain = all(type(arg) in _PLAIN for arg in args)
+        plain = all(id(type(arg)) in _PLAIN for arg in args)
         if plain and sum(len(arg) for arg in args if type(arg) is str) < 100000:
-            if type(error) in _BUILTIN_EXCEPTIONS and all(
-                type(arg) is not int or arg.bit_length() < 512 for arg in args
+            if (
+                id(type(error)) in _BUILTIN_EXCEPTIONS
+                and all(type(arg) is not int or arg.bit_length() < 512 for arg in args)
+                and all(_is_plain(getattr(error, name, None)) for name in _TEXT_ATTRIBUTES)
             ):
                 text = str(error)
                 if len(text) > limit:
