@@ -272,6 +272,12 @@ fn order(work: &[u8], notes: &Path) -> Option<Order> {
     first.then_some(Order { fault, at })
 }
 
+/// The comment that asks for a fault.
+fn mark(fault: Fault, at: usize, once: &str) -> String {
+    let kind = FAULTS.iter().position(|one| *one == fault).expect("it is one of them");
+    format!("{MARK}{kind}:{at}:{once}#\n")
+}
+
 /// A process, its child, the child of that …
 fn chain(first: u32) -> Vec<u32> {
     let mut chain = vec![first];
@@ -348,14 +354,8 @@ impl Execution {
     }
 
     fn request(&self, number: usize) -> ExecRequest {
-        let mark = match self.fault {
-            Some(fault) => {
-                let kind = FAULTS.iter().position(|one| *one == fault).expect("it is one of them");
-                let once = if self.once { format!("once-{number}") } else { String::new() };
-                format!("{MARK}{kind}:{}:{once}#\n", self.at)
-            }
-            None => String::new(),
-        };
+        let once = if self.once { format!("once-{number}") } else { String::new() };
+        let mark = self.fault.map(|fault| mark(fault, self.at, &once)).unwrap_or_default();
         let (code, _) = PROGRAMS[self.program];
         let hangs = self.program == HANGS;
         ExecRequest {
@@ -503,7 +503,7 @@ fn workers_that_do_not_start(notes: &Path) {
     let pool = pool(1, std::env::current_exe().expect("a path")).expect("a pool");
     let before = Holdings::now();
     let lost = ExecRequest {
-        code: format!("def f(x):\n    return x * x\n{MARK}0:0:#\n"),
+        code: format!("def f(x):\n    return x * x\n{}", mark(CloseBefore, 0, "")),
         tests: TESTS[..1].iter().map(|test| test.to_string()).collect(),
         ..ExecRequest::default()
     };
