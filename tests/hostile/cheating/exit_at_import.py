@@ -1,0 +1,3 @@
+# expect: exception SystemExit
+# why: no test is reached
+raise SystemExit(0)

@@ -1,0 +1,4 @@
+# expect: exception GeneratorExit
+# why: an exception that ends quietly elsewhere
+def f(x):
+    raise GeneratorExit

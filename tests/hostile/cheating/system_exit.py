@@ -1,0 +1,7 @@
+# expect: exception SystemExit
+# why: an exit is not a pass
+import sys
+
+
+def f(x):
+    sys.exit(0)

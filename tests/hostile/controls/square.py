@@ -1,0 +1,4 @@
+# expect: passed
+# why: the plain case
+def f(x):
+    return x * x

@@ -1,0 +1,4 @@
+# expect: timeout
+# why: a loop in C
+def f(x):
+    return sum(range(10**12))

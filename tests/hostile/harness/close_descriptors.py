@@ -1,0 +1,9 @@
+# expect: forbidden | killed
+# varies: the harness may leave, or be ended, first
+# why: nothing left to answer on
+import os
+
+
+def f(x):
+    os.closerange(0, 256)
+    return x * x

@@ -1,0 +1,10 @@
+# expect: forbidden | killed
+# varies: the harness may leave, or be ended, first
+# why: the same before the test
+import os
+
+os.closerange(0, 256)
+
+
+def f(x):
+    return x * x

@@ -1,0 +1,8 @@
+# expect: passed
+# why: a pipe that holds one page
+import fcntl
+
+
+def f(x):
+    fcntl.fcntl(3, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
+    return x * x

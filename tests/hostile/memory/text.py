@@ -1,0 +1,6 @@
+# expect: memory
+# why: a text that doubles
+def f(x):
+    text = "x"
+    while True:
+        text += text
