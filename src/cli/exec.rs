@@ -221,7 +221,6 @@ mod tests {
 
     #[test]
     fn a_file_brings_its_own_test() {
-        let cut = |code: &str| split(code.to_owned());
         let (code, test) = cut(String::from(
             "def f(x):\n    assert x\n    return x\n\nassert f(1) == 1\nassert(f(\n  2)) # two\n",
         ));

@@ -19,6 +19,8 @@ use crate::session::trace::Gate;
 pub(super) struct Init<'a> {
     /// The second filter, in hexadecimal; empty for none.
     pub child_filter: &'a str,
+    /// The number in the filter that a child replaces by its own.
+    pub own_pid: u32,
     /// Whether children set limits on themselves.
     pub limits: bool,
     /// Longest file, in bytes, that a program may write; 0: it has no scratch space.

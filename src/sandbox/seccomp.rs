@@ -25,6 +25,9 @@ pub(super) fn confine_zygote() -> Layer {
     }
 }
 
+/// Stands in the second filter for the number of the process that installs it, which that process puts there.
+pub(super) const OWN_PID: u32 = 0x7f0c_a11d;
+
 /// The second filter as bytes of `struct sock_filter`, in hexadecimal: the child installs it by itself, between
 /// its fork and the program. Empty where this processor has no filter. `scratch`: whether it may write files;
 /// which ones, other layers say.
@@ -317,6 +320,8 @@ fn child_filter(scratch: bool) -> Result<BpfProgram, String> {
         libc::SYS_time,
         libc::SYS_arch_prctl,
     ]));
+    // A process may raise a signal for itself, as `abort` and a crash handler do, not for another.
+    rules.insert(libc::SYS_tgkill, vec![rule(vec![equal(0, u64::from(OWN_PID))?])?]);
     // Threads, but no processes, and no namespaces for them.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![rule(vec![masked(0, thread | NAMESPACES, thread)?])?]);
@@ -368,7 +373,9 @@ mod tests {
     #[test]
     fn both_filters_fit_the_kernel() {
         // The kernel takes at most 4096 instructions of 8 bytes.
+        let own: String = OWN_PID.to_ne_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         for hex in [false, true].map(child_filter_hex) {
+            assert_eq!(hex.matches(&own).count(), 1, "the place of the process's own number");
             assert!(
                 !hex.is_empty() && hex.len().is_multiple_of(16) && hex.len() / 16 < 4096,
                 "{}",

@@ -175,6 +175,7 @@ impl Worker {
         write_frame(&mut self.stream, HARNESS.as_bytes())?;
         let init = Init {
             child_filter: &recipe.child_filter,
+            own_pid: seccomp::OWN_PID,
             limits: !recipe.leaves_out("limits"),
             longest_file: resources::longest_file(recipe.scratch_bytes),
             preload: &recipe.preload,

@@ -62,8 +62,9 @@ def set_limits(memory_mb, cpu_seconds):
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
 
-def make_seal(program_hex):
-    """A function that installs the second system-call filter, and what to say about it."""
+def make_seal(program_hex, own_pid):
+    """A function that installs the second system-call filter, and what to say about it. In the filter, `own_pid` stands
+    for the number of the process that it is for."""
     if not program_hex:
         return (lambda: None), False, "not asked for"
     try:
@@ -73,16 +74,18 @@ def make_seal(program_hex):
             _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
         code = bytes.fromhex(program_hex)
+        place = code.index(own_pid.to_bytes(4, sys.byteorder))
         buffer = ctypes.create_string_buffer(code, len(code))
         program = Program(len(code) // 8, ctypes.addressof(buffer))
         prctl = ctypes.CDLL(None, use_errno=True).prctl
         prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
         address = ctypes.addressof(program)
-        keep = (buffer, program)
+        keep = program
     except BaseException as error:
         return (lambda: None), False, "no ctypes in this Python: " + exception_message(error, 200)
 
-    def seal(keep=keep):
+    def seal(buffer=buffer, keep=keep):
+        buffer[place : place + 4] = os.getpid().to_bytes(4, sys.byteorder)
         # 22 = PR_SET_SECCOMP, 2 = SECCOMP_MODE_FILTER
         if prctl(22, 2, address, 0, 0) != 0:
             os._exit(EXIT_HARNESS)
@@ -306,7 +309,7 @@ def zygote(init):
     sys.path[:] = [path for path in sys.path if path]
     if longest_file:
         os.chdir(SCRATCH)
-    seal, sealed, detail = make_seal(init["child_filter"])
+    seal, sealed, detail = make_seal(init["child_filter"], init["own_pid"])
     preload()
     not_loaded = load_packages(init["packages"], init["preload"])
     warm_up()
