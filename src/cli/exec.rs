@@ -9,6 +9,7 @@ use vigor::sandbox::{
     Verdict,
 };
 
+use super::common::seconds;
 use super::exit::{BAD_INPUT, FAILURE, Failure};
 use super::say::say;
 
@@ -47,13 +48,6 @@ pub struct Exec {
     /// Run with whatever isolation the kernel offers, even if a part is missing.
     #[arg(long)]
     allow_weaker_sandbox: bool,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.trim().parse() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
-        _ => Err("a number of seconds above 0 is needed, a day at most".into()),
-    }
 }
 
 /// Returns the exit code that tells the verdict.
