@@ -8,6 +8,7 @@
 //! | [`bench`] | how fast it all is, beside the machine's limits |
 //! | [`report`] | tables, plots and pages, from a run's files alone |
 //! | [`run`] | experiments on disk: configuration, grid, journal, manifest, the workbench |
+//! | [`score`] | samples that anybody made → verdicts |
 //! | [`session`] | the loop and its roles; the trace; replay |
 //! | [`feedback`] | execution traces → signal text |
 //! | [`task`] | benchmarks → tasks |
@@ -27,6 +28,7 @@ pub mod model;
 pub mod report;
 pub mod run;
 pub mod sandbox;
+pub mod score;
 pub mod session;
 pub mod source;
 pub mod syntax;

@@ -129,9 +129,9 @@ impl Machine {
         })
     }
 
-    /// Programs that run at once: one a processor.
+    /// Programs that run at once.
     pub fn workers(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from)
+        processors()
     }
 
     /// The sandbox without a configuration that says more.
@@ -158,12 +158,7 @@ impl Machine {
                 origin: Origin::Path,
             });
         }
-        let downloads = Downloads::new();
-        let report = |progress: vigor::source::Progress<'_>| downloads.show(progress);
-        let options = FetchOptions { offline: self.offline, progress: &report };
-        let resolved = resolve(name, kind, &options);
-        downloads.finish();
-        Ok(resolved?)
+        find(name, kind, self.offline)
     }
 
     pub fn workbench(
@@ -184,6 +179,28 @@ impl Machine {
             interrupt: interrupt.clone(),
         })?)
     }
+}
+
+/// Processors that this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A time limit as typed.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    match text.trim().parse() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
+        _ => Err("a number of seconds above 0 is needed, a day at most".into()),
+    }
+}
+
+/// Finds a file of a model or dataset, fetching it where that is needed and allowed.
+pub fn find(name: &str, kind: Kind, offline: bool) -> Result<Resolved, Failure> {
+    let downloads = Downloads::new();
+    let report = |progress: vigor::source::Progress<'_>| downloads.show(progress);
+    let resolved = resolve(name, kind, &FetchOptions { offline, progress: &report });
+    downloads.finish();
+    Ok(resolved?)
 }
 
 /// Reads the tasks of a dataset; the adapter is the manifest's unless one is given.

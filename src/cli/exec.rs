@@ -9,7 +9,7 @@ use vigor::sandbox::{
 };
 use vigor::syntax::{Lexer, LogicalLine};
 
-use super::common::Isolation;
+use super::common::{Isolation, seconds};
 use super::exit::{BAD_INPUT, FAILURE, Failure};
 use super::say::say;
 
@@ -56,13 +56,6 @@ pub struct Exec {
     preload: Vec<String>,
     #[command(flatten)]
     isolation: Isolation,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.trim().parse() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
-        _ => Err("a number of seconds above 0 is needed, a day at most".into()),
-    }
 }
 
 /// Returns the exit code that tells the verdict.

@@ -4,6 +4,7 @@ use vigor::model::ModelError;
 use vigor::report::ReportError;
 use vigor::run::{ConfigError, RunError, WorkbenchError};
 use vigor::sandbox::SandboxError;
+use vigor::score::{SampleError, ScoreError};
 use vigor::session::SessionError;
 use vigor::source::SourceError;
 use vigor::task::TaskError;
@@ -87,6 +88,22 @@ impl From<ModelError> for Failure {
 impl From<SandboxError> for Failure {
     fn from(error: SandboxError) -> Self {
         Self::new(SANDBOX, error)
+    }
+}
+
+impl From<SampleError> for Failure {
+    fn from(error: SampleError) -> Self {
+        Self::new(BAD_INPUT, error)
+    }
+}
+
+impl From<ScoreError> for Failure {
+    fn from(error: ScoreError) -> Self {
+        let code = match &error {
+            ScoreError::Stopped { .. } => INTERRUPTED,
+            ScoreError::Sandbox(_) => SANDBOX,
+        };
+        Self::new(code, error)
     }
 }
 

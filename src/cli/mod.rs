@@ -13,6 +13,7 @@ mod check;
 mod common;
 mod demo;
 mod doctor;
+mod eval;
 mod exec;
 mod exit;
 mod generate;
@@ -40,6 +41,7 @@ Examples:
   vigor generate --task HumanEval/0 --show steps watch one task being solved
   vigor run configs/gamma.toml                   run an experiment, or go on with it
   vigor report runs/gamma                        its tables and pages
+  vigor eval --dataset humaneval --samples s.jsonl   score samples that were made elsewhere
 
 Exit codes:
   0 success   1 failure, or differences found   2 wrong usage   3 bad input (configuration, model, dataset)
@@ -58,6 +60,7 @@ enum Command {
     Bench(bench::Bench),
     Check(check::Check),
     Exec(exec::Exec),
+    Eval(eval::Eval),
     Doctor(doctor::Doctor),
     Completions(Completions),
 }
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
             Ok(code) => return ExitCode::from(code),
             Err(failure) => Err(failure),
         },
+        Command::Eval(args) => eval::eval(&args, &interrupt),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => {
             let mut script = Vec::new();

@@ -1,4 +1,4 @@
-//! Progress on the terminal: downloads, and runs.
+//! Progress on the terminal: downloads, runs, and scoring.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -130,5 +130,32 @@ impl Progress for RunBar {
                 self.rate()
             );
         }
+    }
+}
+
+/// A bar over samples that are scored; nothing where the output is no terminal.
+pub struct SampleBar {
+    bar: ProgressBar,
+}
+
+impl SampleBar {
+    pub fn new(samples: usize) -> Self {
+        let bar = ProgressBar::new(samples as u64);
+        if !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} samples  {elapsed}<{eta}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar }
+    }
+
+    pub fn sample_finished(&self) {
+        self.bar.inc(1);
+    }
+
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 }

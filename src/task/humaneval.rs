@@ -7,7 +7,7 @@
 
 use super::examples::from_docstring;
 use super::expression::is_name;
-use super::load::Record;
+use super::records::Record;
 use super::{PromptKind, Task, Test};
 
 /// What the benchmark's `check` is called in the held-out test.

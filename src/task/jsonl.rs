@@ -15,8 +15,8 @@
 //! Other fields are ignored. A task without any test is refused: nothing could score it.
 
 use super::expression::is_name;
-use super::load::Record;
 use super::mbpp;
+use super::records::Record;
 use super::{PromptKind, Task, Test};
 
 pub(super) fn task(record: &Record) -> Result<Task, String> {

@@ -1,12 +1,13 @@
-//! MBPP, full (`text`, `test_setup_code`) and sanitized (`prompt`, `test_imports`), and MBPP-ET.
+//! MBPP, full (`text`, `test_setup_code`) and sanitized (`prompt`, `test_imports`), MBPP-ET, and MBPP+ in the
+//! original format.
 //!
 //! The split: the **guiding** test is the first of `test_list`, the usual one to show in a prompt; the others
-//! are **held out**. `challenge_test_list` is not used: eleven tasks have one, and published scores leave it
+//! are **held out**, and so is MBPP+'s own `test`, a script with many more inputs. `challenge_test_list` is not used: eleven tasks have one, and published scores leave it
 //! out. The set-up code runs after the program and before the tests, because tasks 367 and 927 set up objects
 //! of classes that the program defines. Tasks are called `MBPP/<task_id>`.
 
 use super::expression::{call, calls_of, equality, is_name};
-use super::load::Record;
+use super::records::Record;
 use super::{PromptKind, Task, Test};
 
 pub(super) fn task(record: &Record) -> Result<Task, String> {
@@ -21,13 +22,17 @@ pub(super) fn task(record: &Record) -> Result<Task, String> {
         setup.push_str(import);
         setup.push('\n');
     }
+    let mut held_out_tests: Vec<Test> = tests[1..].iter().map(|source| test(source, &entry_point)).collect();
+    if let Some(more) = record.optional_text("test")? {
+        held_out_tests.push(Test { source: more.to_owned(), call: None, expected: None });
+    }
     Ok(Task {
         id: format!("MBPP/{}", record.id("task_id")?),
         prompt: prompt.to_owned(),
         prompt_kind: PromptKind::Text,
         setup,
         guiding_tests: vec![test(first, &entry_point)],
-        held_out_tests: tests[1..].iter().map(|source| test(source, &entry_point)).collect(),
+        held_out_tests,
         entry_point: Some(entry_point),
         reference_solution: code,
     })

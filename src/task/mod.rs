@@ -9,6 +9,7 @@ mod humaneval;
 mod jsonl;
 mod load;
 mod mbpp;
+pub(crate) mod records;
 
 pub use load::{ADAPTERS, TaskError, load};
 
