@@ -79,7 +79,8 @@ fn main() {
     let python: PathBuf = std::env::var_os("VIGOR_TEST_PYTHON").unwrap_or("python3".into()).into();
     let pool = |policy| {
         let launcher = env!("CARGO_BIN_EXE_vigor").into();
-        let config = PoolConfig { python: python.clone(), launcher, workers: 1, policy };
+        let config =
+            PoolConfig { python: python.clone(), launcher, workers: 1, policy, ..PoolConfig::default() };
         Pool::new(config).expect("a sandbox")
     };
     let request = ExecRequest {

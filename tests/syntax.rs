@@ -217,6 +217,23 @@ fn lines_are_classed_by_whether_they_can_run() {
         ("class A:\n    def f(self):\n        '''doc'''\n", Executable),
         ("x = lambda:\n", Invalid),
         ("if x:\n    # nothing yet\n", Fragment),
+        // The line stands under the headers of its statement, however far up they are.
+        ("if x:\n    y = 1\nelif z:\n    y = 2\nelse:\n    y = 3\n", Executable),
+        ("for x in y:\n    if x:\n        break\nelse:\n", Fragment),
+        ("x = 1\nelse:\n", Invalid),
+        ("if x:\n    y = 1\nelse:\n    y = 2\nelif z:\n", Invalid),
+        ("while x:\n    y = 1\nelif z:\n", Invalid),
+        // A line in a bracket may stand anywhere.
+        ("def f(x):\n    return g(x +\n(1), 2)\n", Executable),
+        // CPython's order: first the tokens, then the indentation, then the compiler's rules.
+        ("def f():\n'''open\n", Fragment),
+        ("def f():\n'''open\n'''\n", Invalid),
+        ("f(f'{a]'\n", Fragment),
+        ("x = f'{a]'\n", Invalid),
+        ("def f(a, a):\n", Fragment),
+        ("def f(a, a): pass\n", Invalid),
+        ("x = *y\n", Invalid),
+        ("try:\n    x = *y\n", Executable),
     ];
     for (prefix, class) in cases {
         assert_eq!(SyntaxOracle::new().line_class(prefix), class, "{prefix:?}");
@@ -282,6 +299,7 @@ fn completions_change_as_little_as_they_can() {
         ("x = 1 + \\\n", "pass\n"),
         ("@", "pass\n"),
         ("if x:\r\n", "if x:\n    pass\n"),
+        ("if x:\n    y = f(1 +\n(2))\n", "if x:\n    y = f(1 +\n(2))\n"),
     ];
     for (prefix, completed) in cases {
         assert_eq!(complete(prefix).as_deref(), Some(completed), "{prefix:?}");

@@ -6,14 +6,14 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use vigor::sandbox::{Policy, Pool, PoolConfig};
+use vigor::sandbox::{Pool, PoolConfig};
 use vigor::score::{
     Sample, SampleVerdict, ScoreOptions, Summary, TestSet, limits, read_samples, reference_samples, score,
 };
 use vigor::source::Kind;
 use vigor::task::{ADAPTERS, Task, load};
 
-use super::common::{find, processors, seconds};
+use super::common::{Isolation, find, processors, seconds};
 use super::exit::{BAD_INPUT, Failure, WRITE};
 use super::progress::SampleBar;
 use super::say::{say, tell};
@@ -64,9 +64,12 @@ pub struct Eval {
     /// Python interpreter, version 3.9 or later.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
-    /// Run with whatever isolation the kernel offers, even if a part is missing.
-    #[arg(long)]
-    allow_weaker_sandbox: bool,
+    /// Import a module ahead of time, and let programs and tests import any package of the interpreter; can be given
+    /// several times.
+    #[arg(long, value_name = "MODULE")]
+    preload: Vec<String>,
+    #[command(flatten)]
+    isolation: Isolation,
     /// Use only files that are here already; open no connection.
     #[arg(long)]
     offline: bool,
@@ -101,7 +104,8 @@ pub fn eval(args: &Eval, interrupt: &Interrupt) -> Result<(), Failure> {
     let pool = Pool::new(PoolConfig {
         python: args.python.clone(),
         workers: args.workers.unwrap_or_else(processors).max(1),
-        policy: if args.allow_weaker_sandbox { Policy::BestEffort } else { Policy::Strict },
+        policy: args.isolation.policy(),
+        preload: args.preload.clone(),
         ..PoolConfig::default()
     })?;
     let options = ScoreOptions { tests: args.tests.into(), limits: limits(args.time, args.memory) };

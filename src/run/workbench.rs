@@ -139,7 +139,7 @@ impl Workbench {
         let prompts = Prompts::new(tokenizer.clone(), chat, options.prompts);
         let supervisor = Supervisor {
             coder: Box::new(EngineCoder::new(clients, tokenizer.clone(), prompts.is_chat())),
-            language: Box::new(Python::default()),
+            language: Box::new(Python),
             reviewer: Box::new(CPython::new(pool.clone())),
             evaluator: Box::new(evaluator::Sandboxed::new(pool.clone(), options.limits)),
             tester: Box::new(tester::Sandboxed::new(pool.clone(), options.limits)),

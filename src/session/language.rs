@@ -1,6 +1,6 @@
 //! The language role: what lines are, and how a prefix becomes a program that can run.
 
-use std::sync::Mutex;
+use std::cell::RefCell;
 
 use super::trace::LineClass;
 use crate::syntax::{self, SyntaxOracle};
@@ -19,19 +19,21 @@ pub trait Language: Send + Sync {
     fn defines(&self, prefix: &str, name: &str) -> bool;
 }
 
-/// Python, by tree-sitter and our lexer.
-#[derive(Default)]
-pub struct Python {
-    oracle: Mutex<SyntaxOracle>,
+thread_local! {
+    // A session stays on its thread, so what the thread's oracle knows is where the session's prefix grows from.
+    static ORACLE: RefCell<SyntaxOracle> = RefCell::default();
 }
+
+/// Python, by tree-sitter and our lexer.
+pub struct Python;
 
 impl Language for Python {
     fn line_class(&self, prefix: &str) -> LineClass {
-        self.oracle.lock().unwrap_or_else(|e| e.into_inner()).line_class(prefix)
+        ORACLE.with_borrow_mut(|oracle| oracle.line_class(prefix))
     }
 
     fn complete(&self, prefix: &str) -> Option<String> {
-        syntax::complete(prefix)
+        ORACLE.with_borrow_mut(|oracle| oracle.complete(prefix))
     }
 
     fn strip(&self, program: &str) -> String {

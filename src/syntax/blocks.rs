@@ -27,12 +27,17 @@ struct Level {
     margin: (usize, usize),
     /// The last statement of the level is a `try` that may get handlers: whether it has one.
     handled: Option<bool>,
+    /// Where its last statement begins in the path.
+    statement: usize,
 }
 
 /// The indentation structure after some logical lines.
 #[derive(Debug, Clone)]
 pub(super) struct Blocks {
     levels: Vec<Level>,
+    /// Indices of the lines that the last line stands under, outermost first, and its own: of each level the
+    /// headers of the last statement.
+    path: Vec<usize>,
     /// Head of the header whose block has not begun.
     pending: Option<Head>,
     decorated: bool,
@@ -41,10 +46,11 @@ pub(super) struct Blocks {
 impl Blocks {
     /// The structure of `lines`; an error is the first line that cannot stand where it is, with its index.
     pub(super) fn of(lines: &[LogicalLine]) -> Result<Self, (usize, BlockError)> {
-        let root = Level { indent: Indent::default(), margin: (0, 0), handled: None };
-        let mut blocks = Self { levels: vec![root], pending: None, decorated: false };
+        let root = Level { indent: Indent::default(), margin: (0, 0), handled: None, statement: 0 };
+        let mut blocks = Self { levels: vec![root], path: Vec::new(), pending: None, decorated: false };
         for (index, line) in lines.iter().enumerate() {
             blocks.push(line).map_err(|error| (index, error))?;
+            blocks.path.push(index);
         }
         Ok(blocks)
     }
@@ -57,6 +63,17 @@ impl Blocks {
     /// Whether the last line is a decorator.
     pub(super) fn decorated(&self) -> bool {
         self.decorated
+    }
+
+    /// Whether every header has a body, every `try` a handler and every decorator a definition.
+    pub(super) fn is_whole(&self) -> bool {
+        let handled = self.levels.iter().all(|level| level.handled != Some(false));
+        handled && !self.wants_body() && !self.decorated
+    }
+
+    /// Indices of the lines that the last line stands under, outermost first, and its own.
+    pub(super) fn path(&self) -> &[usize] {
+        &self.path
     }
 
     fn push(&mut self, line: &LogicalLine) -> Result<(), BlockError> {
@@ -75,8 +92,11 @@ impl Blocks {
             (_, Some(false)) if whole => return Err(BlockError::Try),
             (_, Some(false)) => {}
             // `else` of a `try`; a `finally` may follow.
-            (Head::Flow, Some(true)) => {}
+            (Head::Alternative, Some(true)) => {}
             _ => level.handled = None,
+        }
+        if !line.head.continues() {
+            self.path.truncate(level.statement);
         }
         if line.opens_block() {
             self.pending = Some(line.head);
@@ -96,7 +116,8 @@ impl Blocks {
             if self.levels.len() >= MAX_INDENTS {
                 return Err(BlockError::Depth);
             }
-            self.levels.push(Level { indent, margin: (line.start, line.text_start), handled: None });
+            let margin = (line.start, line.text_start);
+            self.levels.push(Level { indent, margin, handled: None, statement: self.path.len() });
             return Ok(());
         }
         if pending {
@@ -108,6 +129,7 @@ impl Blocks {
             if level.handled == Some(false) {
                 return Err(BlockError::Try);
             }
+            self.path.truncate(level.statement);
             self.levels.pop();
         }
         match self.levels.last() {
@@ -117,14 +139,17 @@ impl Blocks {
     }
 
     /// What to append to `text`, which holds the lines and ends in a newline, so that every header has a
-    /// body and every `try` a handler. The handler is `finally`: it lets exceptions through.
+    /// body, every `try` a handler and a decorator a definition. The handler is `finally`: it lets exceptions
+    /// through.
     pub(super) fn fixups(&self, text: &str) -> String {
         let mut out = String::new();
         for (depth, level) in self.levels.iter().enumerate().rev() {
             let margin = text.get(level.margin.0..level.margin.1).unwrap_or("");
-            if depth + 1 == self.levels.len()
-                && let Some(head) = self.pending
-            {
+            let innermost = depth + 1 == self.levels.len();
+            if innermost && self.decorated {
+                out.push_str(&format!("{margin}def _():\n{margin}    pass\n"));
+            }
+            if innermost && let Some(head) = self.pending {
                 if head == Head::Match {
                     out.push_str(&format!("{margin}    case _:\n{margin}        pass\n"));
                 } else {

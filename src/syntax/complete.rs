@@ -1,10 +1,14 @@
 //! The shortest completion of a prefix that runs.
 
+use std::borrow::Cow;
+
 use super::MAX_SOURCE;
 use super::blocks::Blocks;
-use super::grammar::{Grammar, Opinion};
-use super::lexer::Lexer;
-use super::line::{Head, LogicalLine};
+use super::excerpt::Excerpt;
+use super::grammar::{Grammar, Opinion, Rules};
+use super::line::Head;
+use super::oracle::SyntaxOracle;
+use super::scan::Scan;
 
 /// Most statements that are dropped from the end of a prefix.
 const MAX_DROPS: usize = 64;
@@ -12,8 +16,11 @@ const MAX_DROPS: usize = 64;
 /// Most bytes that are parsed for one completion of a text of `bytes` bytes. A long text gets few attempts, so
 /// that the time is bounded for any text.
 fn parse_budget(bytes: usize) -> usize {
-    256 * 1024 + 2 * bytes
+    512 * 1024 + 4 * bytes
 }
+
+/// A completion has to be what CPython compiles.
+const RULES: Rules = Rules::OfParserAndCompiler;
 
 /// Makes `prefix` a program that runs, changing as little as it can. In this order:
 ///
@@ -38,11 +45,16 @@ fn parse_budget(bytes: usize) -> usize {
 /// assert_eq!(complete("x = 1\ny = x +").unwrap(), "x = 1\n");
 /// ```
 pub fn complete(prefix: &str) -> Option<String> {
-    complete_with(&mut Grammar::new(), prefix)
+    SyntaxOracle::new().complete(prefix)
 }
 
-/// [`complete`] with a parser at hand.
-pub(super) fn complete_with(grammar: &mut Grammar, prefix: &str) -> Option<String> {
+/// [`complete`] with what was read before, and parsed as excerpts and as whole programs.
+pub(super) fn complete_with(
+    scan: &mut Scan,
+    excerpts: &mut Grammar,
+    programs: &mut Grammar,
+    prefix: &str,
+) -> Option<String> {
     if prefix.len() > MAX_SOURCE || prefix.contains('\0') {
         return None;
     }
@@ -50,101 +62,88 @@ pub(super) fn complete_with(grammar: &mut Grammar, prefix: &str) -> Option<Strin
     let mut text: &str = &normal;
     let mut parsed = 0;
     for _ in 0..=MAX_DROPS {
-        let draft = Draft::of(text);
-        if draft.lexer.lines().is_empty() {
+        scan.read(text);
+        let Some(last) = scan.last().map(|line| line.start) else {
             // Nothing but blank lines and comments; or nothing is left.
-            return Some(if text.len() == normal.len() { normal } else { "pass\n".to_owned() });
-        }
-        for (candidate, from) in [draft.as_it_is(), draft.closed()].into_iter().flatten() {
-            parsed += candidate.len();
-            if grammar.opinion(&candidate, from) == Opinion::Accepted {
-                return Some(candidate);
+            return Some(if text.len() == normal.len() { normal.into_owned() } else { "pass\n".to_owned() });
+        };
+        for draft in [Draft::as_it_is(scan), Draft::closed(scan)].into_iter().flatten() {
+            // What is refused in its excerpt is refused in the program, where an error costs more to find.
+            let (excerpt, from) = draft.excerpt.program();
+            parsed += excerpt.len();
+            if excerpts.opinion(&excerpt, from, RULES) == Opinion::Refused {
+                continue;
+            }
+            parsed += draft.program.len();
+            if programs.opinion(&draft.program, draft.last, RULES) == Opinion::Accepted {
+                return Some(draft.program);
             }
         }
         if parsed > parse_budget(normal.len()) {
             return None;
         }
-        text = &text[..draft.cut()];
+        // The statement at fault goes: the first one that cannot stand where it is, the one in which the scan
+        // failed, else the last one.
+        let cut = scan.blocks().map_or_else(|(index, _)| scan.lexer().lines()[index].start, |_| last);
+        text = &text[..cut];
     }
     None
 }
 
 /// `\r\n` and `\r` as `\n`.
-pub(super) fn normal_newlines(text: &str) -> String {
-    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.to_owned() }
+pub(super) fn normal_newlines(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { text.into() }
 }
 
-/// A text and what is known of it.
-struct Draft<'a> {
-    text: &'a str,
-    lexer: Lexer,
-    blocks: Result<Blocks, usize>,
+/// A program that may be the completion.
+struct Draft {
+    program: String,
+    /// Where its last statement begins.
+    last: usize,
+    excerpt: Excerpt,
 }
 
-impl<'a> Draft<'a> {
-    fn of(text: &'a str) -> Self {
-        let mut lexer = Lexer::new();
-        lexer.feed(text);
-        let blocks = Blocks::of(lexer.lines()).map_err(|(index, _)| index);
-        Self { text, lexer, blocks }
-    }
-
-    fn last(&self) -> Option<&LogicalLine> {
-        self.lexer.lines().last()
-    }
-
-    /// Step 1, with the offset of the last statement.
-    fn as_it_is(&self) -> Option<(String, usize)> {
-        let blocks = self.blocks.as_ref().ok()?;
-        let open = self.lexer.depth() > 0 || self.lexer.in_string() || self.lexer.continued();
-        if self.lexer.error().is_some() || open || blocks.decorated() {
+impl Draft {
+    /// Step 1.
+    fn as_it_is(scan: &Scan) -> Option<Self> {
+        let blocks = scan.blocks().ok()?;
+        if scan.lexer().error().is_some() || scan.is_open() || blocks.decorated() {
             return None;
         }
-        let last = self.last()?;
+        let last = scan.last()?;
         // What these name may be cut in the middle, and half a name can break a rule on names.
-        if !last.terminated
-            && matches!(last.head, Head::Scope | Head::From | Head::Case)
-            && last.colon.is_none()
-        {
+        let names = matches!(last.head, Head::Scope | Head::From | Head::Case);
+        if names && !last.terminated && last.colon.is_none() {
             return None;
         }
-        Some((finish(self.text, blocks), last.start))
+        let excerpt = Excerpt::of(scan, blocks.path());
+        Some(Self { program: finish(scan.text(), &blocks), last: last.start, excerpt })
     }
 
     /// Step 2.
-    fn closed(&self) -> Option<(String, usize)> {
-        let (cut, closers) = self.lexer.closers();
-        if self.lexer.error().is_some() || (cut == 0 && closers.is_empty()) {
+    fn closed(scan: &Scan) -> Option<Self> {
+        let (cut, closers) = scan.lexer().closers();
+        if scan.lexer().error().is_some() || (cut == 0 && closers.is_empty()) {
             return None;
         }
-        let mut closed = self.text[..self.text.len() - cut].to_owned();
+        let mut closed = scan.text()[..scan.text().len() - cut].to_owned();
         closed.push_str(&closers);
-        let last = self.last()?;
+        let last = scan.last()?;
         if last.head.has_body() && last.colon.is_none() && !closers.is_empty() {
             if last.head == Head::Case {
                 return None;
             }
             closed.push(':');
         }
-        let draft = Draft::of(&closed);
-        let (text, from) = draft.as_it_is()?;
-        Some((text, from))
-    }
-
-    /// Where to cut so that the statement at fault is gone: the first one that cannot stand where it is, the
-    /// one in which the scan failed, else the last one.
-    fn cut(&self) -> usize {
-        let lines = self.lexer.lines();
-        match self.blocks {
-            Err(index) => lines[index].start,
-            Ok(_) => self.last().map_or(0, |line| line.start),
-        }
+        let mut scan = scan.clone();
+        scan.read(&closed);
+        Self::as_it_is(&scan)
     }
 }
 
 /// `text` with its missing bodies and handlers.
 pub(super) fn finish(text: &str, blocks: &Blocks) -> String {
-    let mut fixups = blocks.fixups("");
+    let fixups = blocks.fixups(text);
     if fixups.is_empty() {
         return text.to_owned();
     }
@@ -152,7 +151,6 @@ pub(super) fn finish(text: &str, blocks: &Blocks) -> String {
     if !out.ends_with('\n') {
         out.push('\n');
     }
-    fixups = blocks.fixups(text);
     out.push_str(&fixups);
     out
 }

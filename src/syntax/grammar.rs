@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use tree_sitter::{InputEdit, Language, Node, ParseOptions, Point, Tree};
 
 use super::MAX_SOURCE;
+use super::hanging::indented;
+use super::scan::common_prefix;
 
 /// How often tree-sitter may report progress (every hundred steps of its automaton) in a parse of `bytes`
 /// bytes: a count, not a time, so that every machine gives the same answer. The standard library's files need
@@ -22,33 +24,52 @@ pub(super) enum Opinion {
     Unknown,
 }
 
+/// Which rules that the grammar lacks are checked: CPython looks for what its compiler refuses only in what its
+/// parser took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rules {
+    OfParser,
+    OfParserAndCompiler,
+}
+
 /// A parser and the tree of the source that it accepted last.
 pub(super) struct Grammar {
     parser: tree_sitter::Parser,
     accepted: Option<(String, Tree)>,
 }
 
-impl Grammar {
-    pub(super) fn new() -> Self {
+impl Default for Grammar {
+    fn default() -> Self {
         let mut parser = tree_sitter::Parser::new();
         let language = Language::new(tree_sitter_python::LANGUAGE);
         parser.set_language(&language).expect("the grammar was generated for this version of tree-sitter");
         Self { parser, accepted: None }
     }
+}
 
-    /// Whether the whole `source` is Python as far as the grammar knows; CPython's further rules are
+impl Grammar {
+    /// Whether the whole `source` is Python as far as the grammar knows; the further `rules` of CPython are
     /// checked from byte `from` on only.
-    pub(super) fn opinion(&mut self, source: &str, from: usize) -> Opinion {
+    pub(super) fn opinion(&mut self, source: &str, from: usize, rules: Rules) -> Opinion {
+        let opinion = self.first_opinion(source, from, rules);
+        if opinion == Opinion::Refused
+            && let Some((source, from)) = indented(source, from)
+        {
+            return self.first_opinion(&source, from, rules);
+        }
+        opinion
+    }
+
+    fn first_opinion(&mut self, source: &str, from: usize, rules: Rules) -> Opinion {
         if source.len() > MAX_SOURCE {
             return Opinion::Refused;
         }
         let Some(tree) = self.parse(source) else { return Opinion::Unknown };
-        let sound = !tree.root_node().has_error() && !breaks_rules(&tree, source, from);
-        if sound {
-            self.accepted = Some((source.to_owned(), tree));
-            return Opinion::Accepted;
+        if tree.root_node().has_error() || breaks_rules(&tree, source, from, rules) {
+            return Opinion::Refused;
         }
-        Opinion::Refused
+        self.accepted = Some((source.to_owned(), tree));
+        Opinion::Accepted
     }
 
     /// Parses with the nodes of the last accepted source where that gives a tree without error, and from
@@ -88,7 +109,7 @@ impl Grammar {
 
 /// The edit that makes `new` of `old`: all after their common beginning.
 fn edit(old: &str, new: &str) -> InputEdit {
-    let common = old.bytes().zip(new.bytes()).take_while(|(a, b)| a == b).count();
+    let common = common_prefix(old.as_bytes(), new.as_bytes());
     InputEdit {
         start_byte: common,
         old_end_byte: old.len(),
@@ -105,17 +126,19 @@ fn point(text: &[u8]) -> Point {
     Point { row, column }
 }
 
-/// Whether a node that reaches beyond byte `from` breaks a rule that CPython's compiler has and the grammar
-/// has not. Only rules that a cut text can break by accident, and forms of Python 2.
-fn breaks_rules(tree: &Tree, source: &str, from: usize) -> bool {
+/// Whether a node that reaches beyond byte `from` breaks a rule that CPython has and the grammar has not. Only
+/// rules that a cut text can break by accident, and forms of Python 2.
+fn breaks_rules(tree: &Tree, source: &str, from: usize, rules: Rules) -> bool {
     let mut cursor = tree.walk();
     loop {
         let node = cursor.node();
-        let relevant = node.end_byte() > from;
-        if relevant && breaks_rule(node, source) {
+        if breaks_parser_rule(node, source)
+            || rules == Rules::OfParserAndCompiler && breaks_compiler_rule(node, source)
+        {
             return true;
         }
-        if relevant && cursor.goto_first_child() {
+        // The first child that ends after `from`: those after it do too.
+        if cursor.goto_first_child_for_byte(from).is_some() {
             continue;
         }
         while !cursor.goto_next_sibling() {
@@ -126,7 +149,7 @@ fn breaks_rules(tree: &Tree, source: &str, from: usize) -> bool {
     }
 }
 
-fn breaks_rule(node: Node, source: &str) -> bool {
+fn breaks_parser_rule(node: Node, source: &str) -> bool {
     let text = source.get(node.byte_range()).unwrap_or("");
     match node.kind() {
         "identifier" => is_keyword(text),
@@ -135,9 +158,16 @@ fn breaks_rule(node: Node, source: &str) -> bool {
         "exec_statement" => is_old_statement(text, "exec"),
         "comparison_operator" => children(node).iter().any(|child| child.kind() == "<>"),
         "argument_list" => arguments_out_of_order(node),
-        "parameters" | "lambda_parameters" => parameters_out_of_order(node, source),
+        "parameters" | "lambda_parameters" => parameters_out_of_order(node),
         "delete_statement" | "as_pattern_target" => has_call_target(node),
         "import_statement" | "import_from_statement" => text.trim_end().ends_with(','),
+        _ => false,
+    }
+}
+
+fn breaks_compiler_rule(node: Node, source: &str) -> bool {
+    match node.kind() {
+        "parameters" | "lambda_parameters" => has_equal_parameters(node, source),
         "future_import_statement" => !imports_features(node, source),
         "expression_statement" | "assignment" | "parenthesized_expression" | "return_statement" => {
             has_lone_star(node)
@@ -213,9 +243,9 @@ fn arguments_out_of_order(node: Node) -> bool {
     })
 }
 
-/// A parameter without default after one with, two of one name, or a bare `*` with nothing after it.
-fn parameters_out_of_order(node: Node, source: &str) -> bool {
-    let mut names: Vec<&str> = Vec::new();
+/// A parameter without default after one with, or a bare `*` with nothing after it.
+fn parameters_out_of_order(node: Node) -> bool {
+    let mut first = true;
     let (mut default, mut keyword_only, mut bare) = (false, false, false);
     for child in children(node).into_iter().filter(Node::is_named) {
         let has_default = matches!(child.kind(), "default_parameter" | "typed_default_parameter");
@@ -228,15 +258,15 @@ fn parameters_out_of_order(node: Node, source: &str) -> bool {
                 continue;
             }
             "positional_separator" => {
-                if names.is_empty() || keyword_only {
+                if first || keyword_only {
                     return true;
                 }
                 continue;
             }
             _ => {}
         }
-        let (name, stars) = parameter_name(child, source);
-        match stars {
+        first = false;
+        match parameter_name(child).1 {
             1 if keyword_only => return true,
             1 => keyword_only = true,
             2 if bare => return true,
@@ -249,20 +279,29 @@ fn parameters_out_of_order(node: Node, source: &str) -> bool {
                 bare = false;
             }
         }
+    }
+    bare
+}
+
+/// Two parameters of one name.
+fn has_equal_parameters(node: Node, source: &str) -> bool {
+    let mut names: Vec<&str> = Vec::new();
+    for child in children(node).into_iter().filter(Node::is_named) {
+        let name = parameter_name(child).0.and_then(|name| source.get(name.byte_range()));
         if name.is_some_and(|name| names.contains(&name)) {
             return true;
         }
         names.extend(name);
     }
-    bare
+    false
 }
 
 /// The first identifier in a parameter, and the number of stars before it.
-fn parameter_name<'a>(mut node: Node, source: &'a str) -> (Option<&'a str>, usize) {
+fn parameter_name(mut node: Node) -> (Option<Node>, usize) {
     let mut stars = 0;
     for _ in 0..4 {
         match node.kind() {
-            "identifier" => return (source.get(node.byte_range()), stars),
+            "identifier" => return (Some(node), stars),
             "list_splat_pattern" => stars = 1,
             "dictionary_splat_pattern" => stars = 2,
             _ => {}

@@ -147,6 +147,17 @@ impl Lexer {
         }
     }
 
+    /// Goes back to the end of the last whole logical line that ends at or before byte `limit`, and forgets
+    /// what was read after it. Returns the place from which to feed on.
+    pub(super) fn rewind(&mut self, limit: usize) -> usize {
+        let kept = self.lines.partition_point(|line| line.terminated && line.end <= limit);
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.truncate(kept);
+        let position = lines.last().map_or(0, |line| line.end);
+        *self = Self { position, line_start: position, lines, ..Self::new() };
+        position
+    }
+
     /// Bytes read.
     pub fn position(&self) -> usize {
         self.position
@@ -201,6 +212,12 @@ impl Lexer {
     }
 
     fn fail(&mut self, kind: LexErrorKind) {
+        let in_field = self
+            .open
+            .iter()
+            .skip_while(|open| !matches!(open, Open::Bracket(_)))
+            .any(|open| matches!(open, Open::Field { .. }));
+        let kind = if in_field && kind != LexErrorKind::Null { LexErrorKind::Field } else { kind };
         self.error = Some(LexError { offset: self.position, kind });
     }
 

@@ -21,6 +21,10 @@ pub enum LexErrorKind {
     /// A line ended inside a string of one line.
     #[error("a string is not closed on its line")]
     String,
+    /// The field of an f-string inside of a bracket is none. Python before 3.12 looks at it only when the
+    /// bracket is closed.
+    #[error("the field of an f-string cannot be one")]
+    Field,
     /// Something follows a backslash that continues the line.
     #[error("a backslash is followed by something on its line")]
     Backslash,
@@ -50,8 +54,10 @@ pub enum Head {
     Scope,
     /// `from`.
     From,
-    /// `if`, `elif`, `else`, `for`, `while`, `with` (and the `async` ones).
+    /// `if`, `for`, `while`, `with` (and the `async` ones).
     Flow,
+    /// `elif`, `else`.
+    Alternative,
     /// `try`.
     Try,
     /// `except`.
@@ -71,7 +77,8 @@ pub enum Head {
 impl Head {
     pub(super) fn of(word: &[u8]) -> Self {
         match word {
-            b"if" | b"elif" | b"else" | b"for" | b"while" | b"with" => Self::Flow,
+            b"if" | b"for" | b"while" | b"with" => Self::Flow,
+            b"elif" | b"else" => Self::Alternative,
             b"try" => Self::Try,
             b"except" => Self::Except,
             b"finally" => Self::Finally,
@@ -88,6 +95,11 @@ impl Head {
     /// Whether a line with this head has a colon and a body.
     pub fn has_body(self) -> bool {
         !matches!(self, Self::Plain | Self::Decorator | Self::Scope | Self::From)
+    }
+
+    /// Whether a line with this head goes on with the statement before it.
+    pub fn continues(self) -> bool {
+        matches!(self, Self::Alternative | Self::Except | Self::Finally)
     }
 }
 

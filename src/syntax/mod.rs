@@ -8,8 +8,11 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `lexer`, `line` | bytes → logical lines, open strings and brackets |
+//! | `scan` | a text that changes → its lines, read from where it differs |
 //! | `blocks` | logical lines → indentation levels, open headers, `try` without a handler |
+//! | `excerpt` | a text → its last line, with the headers over it |
 //! | `grammar` | tree-sitter, bounded; the rules of CPython that its grammar lacks |
+//! | `hanging` | lines inside of brackets, where the grammar takes them |
 //! | `complete` | prefix → shortest completion that runs |
 //! | `oracle` | prefix → class of its last line |
 //! | `scopes` | which names a prefix defines at its top level |
@@ -17,11 +20,14 @@
 
 mod blocks;
 mod complete;
+mod excerpt;
 mod fence;
 mod grammar;
+mod hanging;
 mod lexer;
 mod line;
 mod oracle;
+mod scan;
 mod scopes;
 mod strip;
 

@@ -3,27 +3,28 @@
 use crate::session::trace::LineClass;
 
 use super::MAX_SOURCE;
-use super::blocks::Blocks;
-use super::complete::{complete_with, finish, normal_newlines};
-use super::grammar::{Grammar, Opinion};
-use super::lexer::Lexer;
+use super::complete::{complete_with, normal_newlines};
+use super::excerpt::Excerpt;
+use super::grammar::{Grammar, Opinion, Rules};
+use super::line::LexErrorKind;
+use super::scan::Scan;
 
-/// Classifies lines. It keeps the tree of what it accepted last and parses only what is new when a prefix
-/// grows; its answers do not depend on that.
+/// Classifies and completes prefixes. It keeps what it read last and the trees of what it accepted last, and
+/// reads and parses only what is new when a prefix grows or gets another last line; its answers do not depend
+/// on that.
+#[derive(Default)]
 pub struct SyntaxOracle {
-    grammar: Grammar,
-}
-
-impl Default for SyntaxOracle {
-    fn default() -> Self {
-        Self::new()
-    }
+    scan: Scan,
+    /// For excerpts, with the tree of the last one.
+    excerpts: Grammar,
+    /// For whole programs, with the tree of the last one.
+    programs: Grammar,
 }
 
 impl SyntaxOracle {
     /// An oracle that has seen nothing.
     pub fn new() -> Self {
-        Self { grammar: Grammar::new() }
+        Self::default()
     }
 
     /// What the last line of `prefix` does to it.
@@ -36,66 +37,45 @@ impl SyntaxOracle {
         if prefix.len() > MAX_SOURCE {
             return LineClass::Invalid;
         }
-        let text = normal_newlines(prefix);
-        let mut lexer = Lexer::new();
-        lexer.feed(&text);
-        let Ok(blocks) = Blocks::of(lexer.lines()) else { return LineClass::Invalid };
-        if lexer.error().is_some() {
-            return LineClass::Invalid;
+        self.scan.read(&normal_newlines(prefix));
+        let lexer = self.scan.lexer();
+        match lexer.error() {
+            Some(error) if error.kind == LexErrorKind::Field => return LineClass::Fragment,
+            Some(_) => return LineClass::Invalid,
+            None => {}
         }
-        let Some(last) = lexer.lines().last() else { return LineClass::Executable };
-        if lexer.depth() > 0 || lexer.in_string() || lexer.continued() {
-            return LineClass::Fragment;
-        }
-        if blocks.decorated() && !last.terminated {
-            return LineClass::Fragment;
-        }
-        let fragment = blocks.decorated() || blocks.wants_body();
-        let accepted = match runnable(&text) {
-            Some(source) => self.grammar.opinion(&source, last.start) != Opinion::Refused,
-            None => false,
+        let blocks = match self.scan.blocks() {
+            Ok(blocks) => blocks,
+            // CPython looks at the place of a line only when its first token is whole.
+            Err((line, _)) if line + 1 == lexer.lines().len() && (lexer.in_string() || lexer.continued()) => {
+                return LineClass::Fragment;
+            }
+            Err(_) => return LineClass::Invalid,
         };
-        match (accepted, fragment) {
-            (_, true) if !last.terminated => LineClass::Fragment,
-            (true, true) => LineClass::Fragment,
-            (true, false) => LineClass::Executable,
-            (false, _) if !last.terminated => LineClass::Fragment,
-            (false, _) if self.stood_before(&text[..last.start]) => LineClass::Invalid,
-            (false, true) => LineClass::Fragment,
-            (false, false) => LineClass::Executable,
+        let Some(last) = self.scan.last() else { return LineClass::Executable };
+        let terminated = last.terminated;
+        let fragment = blocks.decorated() || blocks.wants_body();
+        if self.scan.is_open() || fragment && !terminated {
+            return LineClass::Fragment;
+        }
+        let excerpt = Excerpt::of(&self.scan, blocks.path());
+        let (program, from) = excerpt.program();
+        let rules = if blocks.is_whole() { Rules::OfParserAndCompiler } else { Rules::OfParser };
+        let refused = self.excerpts.opinion(&program, from, rules) == Opinion::Refused;
+        match (refused, terminated) {
+            // Where the grammar refuses even the headers, it lacks something that CPython accepted, and its
+            // refusal says nothing about the line.
+            (true, true) if self.excerpts.opinion(&excerpt.headers(), from, rules) != Opinion::Refused => {
+                LineClass::Invalid
+            }
+            (true, false) => LineClass::Fragment,
+            _ if fragment => LineClass::Fragment,
+            _ => LineClass::Executable,
         }
     }
 
-    /// [`complete`](super::complete) with this oracle's parser.
+    /// [`complete`](super::complete), which it is quicker than where the prefix is like the last one.
     pub fn complete(&mut self, prefix: &str) -> Option<String> {
-        complete_with(&mut self.grammar, prefix)
+        complete_with(&mut self.scan, &mut self.excerpts, &mut self.programs, prefix)
     }
-
-    /// Whether the grammar accepts what was there before the line. Where it does not, it lacks something that
-    /// CPython accepted, and its refusal says nothing about the line.
-    fn stood_before(&mut self, text: &str) -> bool {
-        runnable(text).is_some_and(|source| self.grammar.opinion(&source, source.len()) != Opinion::Refused)
-    }
-}
-
-/// The prefix with the bodies and handlers that it lacks, and a definition for its last decorator.
-fn runnable(text: &str) -> Option<String> {
-    let mut lexer = Lexer::new();
-    lexer.feed(text);
-    let mut blocks = Blocks::of(lexer.lines()).ok()?;
-    let mut source = text.to_owned();
-    if blocks.decorated() {
-        let last = lexer.lines().last()?;
-        // A comment or an indentation that is being written.
-        source.truncate(source.trim_end_matches([' ', '\t']).len());
-        if !source.ends_with('\n') {
-            source.push('\n');
-        }
-        let definition = format!("{}def _():\n", &text[last.start..last.text_start]);
-        source.push_str(&definition);
-        lexer = Lexer::new();
-        lexer.feed(&source);
-        blocks = Blocks::of(lexer.lines()).ok()?;
-    }
-    Some(finish(&source, &blocks))
 }

@@ -1,20 +1,27 @@
 //! A throw-away CPython with limits, for tests that ask CPython itself.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+/// The interpreter that tests ask: `python3`, or the one that `VIGOR_TEST_PYTHON` names.
+pub fn interpreter() -> PathBuf {
+    std::env::var_os("VIGOR_TEST_PYTHON").unwrap_or("python3".into()).into()
+}
 
 /// Runs `script` with `input` on its standard input and returns what it prints. The child gets an isolated
 /// interpreter, `seconds` of CPU time (and four times that on the clock), 2 GiB of memory and no large files.
 ///
 /// # Panics
-/// When there is no `python3`, or the script fails.
+/// When there is no such interpreter, or the script fails.
 pub fn python(script: &str, input: &str, seconds: u32) -> String {
     let limits = format!(
-        "ulimit -t {seconds}; ulimit -v 2097152; ulimit -f 0; exec timeout -k 1 {} python3 -I -c \"$0\"",
+        "ulimit -t {seconds}; ulimit -v 2097152; ulimit -f 0; exec timeout -k 1 {} \"$1\" -I -c \"$0\"",
         4 * seconds
     );
     let mut child = Command::new("bash")
         .args(["-c", &limits, script])
+        .arg(interpreter())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -1,0 +1,169 @@
+//! The syntax oracle: `cargo bench --bench syntax`, or `cargo bench --bench syntax -- line_class`.
+//!
+//! `line_class` asks for the class of line 201 of a program whose first 200 lines the oracle knows, as in a
+//! session; `from_nothing` is the same question to an oracle that has seen nothing. `complete` does so for
+//! completions. `classify` is one round trip to CPython in the sandbox with 16 candidates of so many lines: some
+//! complete, some not, some wrong; with one line, `pass`, it is what the round trip itself takes. Its median and
+//! 99th percentile are printed.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, criterion_group};
+use vigor::sandbox::{Pool, PoolConfig};
+use vigor::syntax::SyntaxOracle;
+
+/// Lines of the prefix.
+const LINES: usize = 200;
+
+/// What line 201 may be: one of each kind.
+const NEXT: [(&str, &str); 7] = [
+    ("statement", "                total += weights.get(key, 0.0) * scale[index]\n"),
+    ("header", "                for name, (low, high) in sorted(self.ranges.items()):\n"),
+    ("dedent", "        return {key: value for key, value in result.items() if value is not None}\n"),
+    ("clause", "            else:\n"),
+    ("open bracket", "                result[key] = self.combine(\n"),
+    ("comment", "                # The rest is empty.\n"),
+    ("invalid", "                total += weights.get(key, 0.0)) * scale[index\n"),
+];
+
+/// A program of `lines` lines: constants, then classes with functions, strings and comments. Its last lines stand
+/// in an `if` in a loop of a method.
+fn program(lines: usize) -> String {
+    const CLASS: &str = r#"class Reader(Base):
+    """Reads what `source` holds.
+
+    Each entry is a name and a list of numbers.
+    """
+
+    limit = 100
+
+    @property
+    def size(self) -> int:
+        return len(self.entries) + self.limit  # both
+
+    def read(self, source, *, strict=False, weights=None):
+        """Returns the weighted sums, or raises `ValueError`."""
+        result = defaultdict(float)
+        try:
+            entries = self.parse(source, strict=strict)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"cannot read {source!r}: {error}") from error
+        for index, (key, values) in enumerate(entries):
+            if key in self.ignored or not values:
+                continue
+            result[key] += sum(
+                value * (weights or {}).get(key, 1.0)
+                for value in values
+                if not math.isnan(value)
+            )
+            if len(result) > self.limit:
+                total = max(result.values()) - min(result.values())
+                self.log("too many at %d", index)
+"#;
+    let each = CLASS.lines().count();
+    let constants = (0..lines % each).map(|n| format!("LIMIT_{n} = {n}\n"));
+    constants.chain((0..lines / each).map(|_| CLASS.to_owned())).collect()
+}
+
+/// 16 candidates with all but the last of `lines` lines in common.
+fn candidates(lines: usize) -> Vec<String> {
+    if lines == 1 {
+        return vec!["pass\n".to_owned(); 16];
+    }
+    let head = ["def combine(values, weights, scale, limit=0):\n", "    total = 0\n"];
+    let body = [
+        "    for index, value in enumerate(values):\n",
+        "        total += weights.get(value, 0.0) * scale[index]\n",
+        "        values[index] = [f\"{value} of {limit}\", total]  # both\n",
+        "        print('at', index, sorted(values[index]), sep=', ')\n",
+    ];
+    let prefix = head.into_iter().chain(body.into_iter().cycle()).take(lines - 1);
+    let prefix: String = prefix.collect();
+    let next =
+        ["        total += index\n", "        if index:\n", "    return total\n", "        total += = 1\n"];
+    next.iter().cycle().take(16).map(|line| format!("{prefix}{line}")).collect()
+}
+
+fn line_class(c: &mut Criterion) {
+    let prefix = program(LINES);
+    let mut group = c.benchmark_group("line_class");
+    for (name, line) in NEXT {
+        let next = format!("{prefix}{line}");
+        group.bench_function(BenchmarkId::from_parameter(name), |b| {
+            let mut oracle = SyntaxOracle::new();
+            b.iter_custom(|rounds| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    oracle.line_class(&prefix);
+                    let begun = Instant::now();
+                    black_box(oracle.line_class(&next));
+                    spent += begun.elapsed();
+                }
+                spent
+            })
+        });
+    }
+    let next = format!("{prefix}{}", NEXT[0].1);
+    group.bench_function("from_nothing", |b| b.iter(|| SyntaxOracle::new().line_class(black_box(&next))));
+    group.finish();
+}
+
+fn completion(c: &mut Criterion) {
+    let prefix = program(LINES);
+    let mut group = c.benchmark_group("complete");
+    for (name, line) in NEXT.iter().filter(|(name, _)| *name != "invalid") {
+        let next = format!("{prefix}{line}");
+        group.bench_function(BenchmarkId::from_parameter(name), |b| {
+            let mut oracle = SyntaxOracle::new();
+            b.iter_custom(|rounds| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    oracle.complete(&prefix);
+                    let begun = Instant::now();
+                    black_box(oracle.complete(&next));
+                    spent += begun.elapsed();
+                }
+                spent
+            })
+        });
+    }
+    let next = format!("{prefix}{}", NEXT[0].1);
+    group.bench_function("from_nothing", |b| b.iter(|| SyntaxOracle::new().complete(black_box(&next))));
+    group.finish();
+}
+
+fn classify(c: &mut Criterion) {
+    let launcher = env!("CARGO_BIN_EXE_vigor").into();
+    let pool = Pool::new(PoolConfig { launcher, workers: 1, ..PoolConfig::default() })
+        .expect("python3 and the vigor binary");
+    let mut group = c.benchmark_group("classify_16");
+    for lines in [1, 10, 38, LINES] {
+        let candidates = candidates(lines);
+        group.bench_function(BenchmarkId::from_parameter(lines), |b| b.iter(|| pool.classify(&candidates)));
+        let mut times: Vec<Duration> = Vec::new();
+        for _ in 0..500 {
+            let begun = Instant::now();
+            black_box(pool.classify(&candidates)).expect("verdicts");
+            times.push(begun.elapsed());
+        }
+        times.sort();
+        println!("classify_16/{lines}: median {:?}, 99th percentile {:?} of 500", times[250], times[495]);
+    }
+    group.finish();
+}
+
+/// Short: what is not timed, getting the oracle to line 200 again, can take longer than what is.
+fn settings() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(50))
+        .measurement_time(Duration::from_millis(200))
+}
+
+criterion_group! { name = syntax; config = settings(); targets = line_class, completion, classify }
+
+fn main() {
+    syntax();
+    Criterion::default().configure_from_args().final_summary();
+}
