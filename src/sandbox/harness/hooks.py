@@ -3,8 +3,8 @@
 #
 # Monitoring slows down only the program's own code: `sys.settrace` lets 3.12 and 3.13 instrument every function of
 # the standard library that runs. CPU time of a traced run with monitoring, relative to one with `sys.settrace`
-# (3.12.1, 3.13.0): 84 events 0.80 and 1.04; a loop that reaches the cap 0.87 and 1.03; calls into fractions, re
-# and json 0.53 and 0.73.
+# (3.12.1, 3.13.0): 84 events 0.81 and 1.03; a loop that reaches the cap 0.88 and 1.03; calls into fractions, re
+# and json 0.54 and 0.72.
 
 from _thread import get_ident as _get_ident
 
