@@ -327,6 +327,18 @@ def g(x):
             assert!(told(&trace).ends_with(end), "{attack}\n{}", told(&trace));
         }
     }
+    // Between calls, too: nothing is left open then.
+    for (attack, harms) in [
+        ("import sys\nsys.settrace(None)\n".to_owned(), "settrace"),
+        (monitoring("m.free_tool_id(i)"), "monitoring"),
+        (monitoring("m.set_events(i, 0)"), "monitoring"),
+        (monitoring("m.register_callback(i, m.events.LINE, None)"), "monitoring"),
+    ] {
+        if harms == source {
+            let trace = trace_of(&format!("{code}{attack}"), "assert g(1) == 2", TraceCaps::default());
+            assert!(trace.capped, "{attack}\n{}", told(&trace));
+        }
+    }
     // A tool whose callbacks fail in every function, those of the harness too, gains nothing.
     let raising = format!(
         "{}    for e in range(16): m.register_callback(i, 1 << e, lambda *a: 1 / 0)\n",

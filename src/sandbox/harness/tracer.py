@@ -8,9 +8,7 @@ _get_frame = sys._getframe
 _UNTRACED = frozenset(("<listcomp>", "<setcomp>", "<dictcomp>"))
 _CO_OPTIMIZED = 1
 # Sets of types hold their ids: the hash of a class can be a method of the program.
-_IMMUTABLE_NAMES = {
-    id(kind): kind.__name__ for kind in (int, str, float, bool, type(None), bytes, complex)
-}
+_IMMUTABLE_NAMES = {id(kind): kind.__name__ for kind in (int, str, float, bool, type(None), bytes, complex)}
 _MISSING = object()
 # Since Python 3.13 `frame.f_locals` of a function is a proxy of this type, before it is a dict.
 _LocalsProxy = (lambda: type(_get_frame(0).f_locals))()
@@ -22,9 +20,10 @@ class Tracer:
 
     Lines of the module itself, and of the bodies of classes, are not events (they would say little more than
     the source); an exception that passes through them is. What happens inside of a comprehension is no event,
-    and its variables are not shown: whether it is a function of its own depends on the version of Python. Calls from more than `max_depth` active
-    functions are left out, and what happens after they returned is recorded again. When another cap is
-    reached, tracing ends for good."""
+    and its variables are not shown: whether it is a function of its own depends on the version of Python.
+
+    Calls from more than `max_depth` active functions are left out, and what happens after they returned is
+    recorded again. When another cap is reached, tracing ends for good."""
 
     def __init__(self, filename, caps):
         self.filename = filename

@@ -172,8 +172,9 @@ def _put(value, out, depth):
         _put_mapping(_dict_items(value), out, depth, "defaultdict({", "})")
     elif kind is _OrderedDict:
         # Its own order is found by hashing the keys.
-        items = _ordered_items if len(value) <= _MEMBERS_LIMIT and all(map(_is_plain, _dict_keys(value))) else _dict_items
-        _put_mapping(items(value), out, depth, "OrderedDict({", "})")
+        safe = len(value) <= _MEMBERS_LIMIT and all(map(_is_plain, _dict_keys(value)))
+        items = _ordered_items(value) if safe else _dict_items(value)
+        _put_mapping(items, out, depth, "OrderedDict({", "})")
     else:
         out.put("<%s>" % type_name(value))
 
