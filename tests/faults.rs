@@ -501,13 +501,13 @@ fn ten_thousand_executions() {
 fn workers_that_do_not_start(notes: &Path) {
     let switch = notes.join(NO_START);
     let pool = pool(1, std::env::current_exe().expect("a path")).expect("a pool");
-    let before = Holdings::now();
     let lost = ExecRequest {
         code: format!("def f(x):\n    return x * x\n{}", mark(CloseBefore, 0, "")),
         tests: TESTS[..1].iter().map(|test| test.to_string()).collect(),
         ..ExecRequest::default()
     };
     let plain = ExecRequest { code: "def f(x):\n    return x * x\n".to_owned(), ..lost.clone() };
+    let before = quiet(&pool, &Mutex::new(Vec::new()));
     for _ in 0..20 {
         fs::write(&switch, "").expect("a file");
         let error = pool.execute(&lost).expect_err("no worker comes up");

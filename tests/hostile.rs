@@ -17,10 +17,14 @@ mod forms;
 mod host;
 
 use std::fs;
+use std::net::{TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use host::cases::{Case, run};
-use host::{Targets, crate_folder};
+use host::{Snapshot, Targets, crate_folder};
 use vigor::sandbox::{ExecRequest, Limits, TraceCaps, Verdict};
 
 const LIMITS_OF_ONE_INTERPRETER: &str = "limits_of_one_interpreter";
@@ -112,8 +116,56 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Both tests look at all processes of this one.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn what_a_program_could_do_to_the_host_is_noticed() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let noticed = |what: &str, found: Vec<String>| {
+        assert!(found.len() == 1 && found[0].contains(what), "{what}: {found:?}");
+    };
+    let after = |what: &str, act: fn(&Targets)| {
+        let targets = Targets::new();
+        assert_eq!(targets.touched(), [""; 0]);
+        act(&targets);
+        noticed(what, targets.touched());
+    };
+    after("writable.txt", |targets| {
+        fs::write(targets.folder().join("writable.txt"), "x").expect("it is ours")
+    });
+    after("empty/new", |targets| fs::write(targets.folder().join("empty/new"), "").expect("it is ours"));
+    after("TCP", |targets| drop(TcpStream::connect(targets.tcp()).expect("somebody listens")));
+    after("unix", |targets| {
+        drop(UnixStream::connect(targets.folder().join("socket")).expect("somebody listens"))
+    });
+
+    let before = Snapshot::take(None);
+    assert_eq!(before.changes(1 << 20), [""; 0]);
+    let file = std::env::temp_dir().join(format!("vigor-hostile-{}", std::process::id()));
+    fs::write(&file, "").expect("a file");
+    noticed("new: ", before.changes(1 << 20));
+    fs::remove_file(&file).expect("it is ours");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let found = before.changes(1 << 20);
+    assert!(found.iter().any(|what| what.contains("socket udp")), "{found:?}");
+    assert!(found.iter().any(|what| what.contains("descriptors")), "{found:?}");
+    drop(socket);
+    // A process whose parent is gone.
+    let status = Command::new("sh").args(["-c", "sleep 60 > /dev/null 2>&1 &"]).status().expect("sh");
+    assert!(status.success());
+    let found = before.changes(1 << 20);
+    noticed("is left", found.clone());
+    let pid = found[0].split_whitespace().nth(1).expect("a number");
+    assert!(Command::new("kill").args(["-9", pid]).status().expect("kill").success());
+    let memory = vec![1u8; 64 << 20];
+    noticed("bytes of memory", before.changes(16 << 20));
+    assert_eq!(memory.iter().map(|byte| usize::from(*byte)).sum::<usize>(), 64 << 20);
+}
+
 #[test]
 fn every_hostile_program_gets_its_verdict_and_the_host_is_untouched() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let targets = Targets::new();
     let mut cases = Vec::new();
     let mut known_limits = Vec::new();

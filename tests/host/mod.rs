@@ -52,7 +52,7 @@ impl Targets {
         for (name, mode) in [("", 0o777), ("empty", 0o777), ("writable.txt", 0o666), ("secret.txt", 0o644)] {
             fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).expect("permissions");
         }
-        let unnamed_name = format!("vigor-host-{}", std::process::id());
+        let unnamed_name = format!("vigor-{}", folder.path().display());
         let unnamed = SocketAddr::from_abstract_name(&unnamed_name).expect("a name");
         let targets = Targets {
             tcp: TcpListener::bind("127.0.0.1:0").expect("a port"),
@@ -70,6 +70,16 @@ impl Targets {
         Targets { before: Tree::of(targets.folder.path(), &[]), ..targets }
     }
 
+    /// A folder in which everybody may write.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where somebody listens.
+    pub fn tcp(&self) -> std::net::SocketAddr {
+        self.tcp.local_addr().expect("an address")
+    }
+
     /// Python that tells a program where these things are.
     pub fn names(&self) -> String {
         let text = |path: &Path| format!("{:?}", path.to_str().expect("a path in UTF-8"));
@@ -79,7 +89,7 @@ impl Targets {
             format!("HOST_HOME = {}", text(&home())),
             format!("HOST_ENGINE = {}", text(&std::env::current_exe().expect("a path"))),
             format!("HOST_PID = {}", std::process::id()),
-            format!("HOST_TCP = {}", self.tcp.local_addr().expect("an address").port()),
+            format!("HOST_TCP = {}", self.tcp().port()),
             format!("HOST_UDP = {}", self.udp.local_addr().expect("an address").port()),
             format!("HOST_UNIX = {}", text(&self.folder.path().join("socket"))),
             format!("HOST_ABSTRACT = {:?}", self.unnamed_name),

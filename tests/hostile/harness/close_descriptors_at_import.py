@@ -1,5 +1,4 @@
-# expect: forbidden | killed
-# varies: the harness may leave, or be ended, first
+# expect: forbidden
 # why: the same before the test
 import os
 

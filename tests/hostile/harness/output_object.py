@@ -1,4 +1,4 @@
-# expect: passed | output
+# expect: passed | forbidden
 # why: the object that takes what is printed, called by the program
 import sys
 

@@ -1,5 +1,5 @@
-# expect: passed
-# why: a pipe that holds one page
+# expect: passed | forbidden
+# why: a pipe that holds one page, if it may be made smaller
 import fcntl
 
 
