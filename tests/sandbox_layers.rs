@@ -6,6 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use vigor::sandbox::{Capability, ExecRequest, Limits, Policy, Pool, PoolConfig, SandboxError};
@@ -132,10 +133,8 @@ def f():
             self.udp.local_addr().unwrap().port()
         );
         verdict(pool, &code, "f()", short());
-        if self.tcp.accept().is_ok() {
-            return Some("a TCP connection".into());
-        }
-        self.udp.recv(&mut [0; 8]).is_ok().then(|| "a UDP packet".into())
+        let (tcp, udp) = (self.tcp.accept().is_ok(), self.udp.recv(&mut [0; 8]).is_ok());
+        (tcp || udp).then(|| format!("TCP: {tcp}, UDP: {udp}"))
     }
 
     fn write(&mut self, pool: &Pool) -> Option<String> {
@@ -216,6 +215,7 @@ def f():
             victim = self.victim.id()
         );
         verdict(pool, &code, "f()", short());
+        std::thread::sleep(Duration::from_millis(100));
         let killed = self.victim.try_wait().unwrap().is_some();
         killed.then(|| "killed a process of the host".into())
     }
