@@ -124,10 +124,13 @@ def own_standard_streams():
 
 def no_child(error, payload):
     """The answer to a request for which there is no process."""
+    request = parse_json(payload.decode("utf-8"))
+    if request["op"] != "run":
+        # Only the report on a program can say so; another worker may have more luck.
+        os._exit(EXIT_HARNESS)
     message = "no process for the program: " + exception_message(error, 200)
     record = encode({"record": "harness", "message": message}).encode("ascii")
-    nonce = parse_json(payload.decode("utf-8"))["nonce"].encode("ascii")
-    return {"ended": "closed", "cpu_ms": 0}, nonce + b"%08x" % len(record) + record
+    return {"ended": "closed", "cpu_ms": 0}, request["nonce"].encode("ascii") + b"%08x" % len(record) + record
 
 
 def empty_scratch():
