@@ -34,6 +34,16 @@ fn defaults_are_the_documented_ones() {
 }
 
 #[test]
+fn programs_get_files_and_packages_only_where_that_is_said() {
+    let sandbox = |text: &str| parse(&format!("[[method]]\nmethod = \"greedy\"\n{text}")).unwrap().sandbox;
+    let plain = sandbox("");
+    assert_eq!((plain.scratch_mb, plain.preload.len()), (None, 0));
+    let more = sandbox("[sandbox]\nscratch_mb = 16\npreload = [\"numpy\"]\npolicy = \"off\"\n");
+    assert_eq!((more.scratch_mb, more.policy), (Some(16), SandboxPolicy::Off));
+    assert_eq!(more.preload, ["numpy"]);
+}
+
+#[test]
 fn a_grid_goes_through_its_parameters_alphabetically_and_the_last_varies_fastest() {
     let cells = names("[[method]]\nmethod = \"eg-cfg\"\ntemperature = [0.7, 0.9]\ngamma = [3, 0.5]\nn = 3\n");
     assert_eq!(cells, ["eg-cfg γ=3 T=0.7", "eg-cfg γ=3 T=0.9", "eg-cfg γ=0.5 T=0.7", "eg-cfg γ=0.5 T=0.9"]);
@@ -78,7 +88,7 @@ fn parameters_arrive_where_they_belong() {
 
 #[test]
 fn faults_are_told_with_file_line_key_and_what_is_allowed() {
-    let faults: [(&str, &[&str]); 16] = [
+    let faults: [(&str, &[&str]); 17] = [
         ("", &["configs/x.toml:7", "[[method]]", "nothing to run"]),
         ("[[method]]\nn = 3\n", &["configs/x.toml:7", "no key `method`", "\"eg-cfg\""]),
         (
@@ -114,6 +124,7 @@ fn faults_are_told_with_file_line_key_and_what_is_allowed() {
             "[sandbox]\npolicy = \"none\"\n",
             &["configs/x.toml", "line 8", "policy", "`strict`", "`best-effort`"],
         ),
+        ("[sandbox]\nscratch_mb = 0\n", &["line 8", "scratch_mb", "at least 1"]),
         ("[sandbox]\nwall_seconds = 0\n", &["line 8", "wall_seconds", "above 0"]),
         ("[dataset2]\n", &["line 7", "unknown field `dataset2`", "`sandbox`"]),
     ];

@@ -5,6 +5,7 @@
 //! takes on a second, tighter filter and runs the program. One [`Pool`] holds several such workers.
 //! `docs/sandbox.md` lists the layers and what each of them holds.
 
+mod allow_list;
 mod cgroup;
 mod error;
 mod execution;
