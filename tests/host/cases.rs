@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vigor::sandbox::{ExecReport, ExecRequest, Pool, PoolConfig, TestOutcome, Verdict};
 
@@ -35,7 +35,9 @@ pub fn run(cases: &[Case], targets: &Targets) -> Vec<String> {
     let before = Snapshot::take(Some(&library));
     let pool = Pool::new(config()).expect("a pool");
     assert!(control(&pool), "the pool does not even run a plain program");
-    let worker = Holdings::now().settle();
+    // Each worker forks a child for the next request.
+    std::thread::sleep(Duration::from_millis(500));
+    let worker = Holdings::now();
     let memory = || descendants().keys().map(|pid| resident(*pid)).max().unwrap_or(0);
     let memory_before = memory();
     let mut findings = Vec::new();

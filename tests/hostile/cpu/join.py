@@ -3,7 +3,12 @@
 import threading
 
 
+def forever():
+    while True:
+        pass
+
+
 def f(x):
-    thread = threading.Thread(target=lambda: [None for _ in iter(int, 1)])
+    thread = threading.Thread(target=forever)
     thread.start()
     thread.join()

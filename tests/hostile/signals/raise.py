@@ -1,5 +1,5 @@
-# expect: forbidden | exception | passed
-# why: the C library's raise; refused, it may pass unseen
+# expect: killed
+# why: the C library's raise; a process may send a signal to itself, and dies of it
 import signal
 
 
