@@ -1,8 +1,8 @@
 //! What running a program costs: in the sandbox, in the sandbox without its isolation, and in a fresh interpreter.
 //!
-//! `cargo bench --bench sandbox [-- ROUNDS]` (default 400; best on a quiet machine: `taskset -c 1 cargo bench …`) runs the three in
-//! turns and prints medians, 99th percentiles and ratios. All run the same program on the same three tests, with the same
-//! tracer. `VIGOR_TEST_PYTHON` chooses another interpreter than `python3`.
+//! `cargo bench --bench sandbox [-- ROUNDS]` (default 400; best on a quiet machine, on one core: `taskset -c 1 cargo bench …`)
+//! runs the first alone, then the three in turns, and prints medians, 99th percentiles and ratios. All run the same program
+//! on the same three tests, with the same tracer. `VIGOR_TEST_PYTHON` chooses another interpreter than `python3`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,6 +36,7 @@ const FRESH: &str = concat!(
     include_str!("../src/sandbox/harness/values.py"),
     include_str!("../src/sandbox/harness/plain.py"),
     include_str!("../src/sandbox/harness/tracer.py"),
+    include_str!("../src/sandbox/harness/hooks.py"),
     include_str!("../src/sandbox/harness/runner.py"),
     r#"
 from json import loads
@@ -105,6 +106,10 @@ fn main() {
     }
     let job =
         serde_json::json!({ "code": PROGRAM, "tests": TESTS, "trace": TraceCaps::default() }).to_string();
+    let mut alone = Times(Vec::new());
+    for _ in 0..rounds {
+        alone.measure(|| drop(run(&strict)));
+    }
     let (mut sandboxed, mut plain, mut fresh) = (Times(Vec::new()), Times(Vec::new()), Times(Vec::new()));
     let (strict_cpu, off_cpu) = (cpu_of(&strict_tree), cpu_of(&off_tree));
     for round in 0..rounds {
@@ -123,7 +128,8 @@ fn main() {
     );
     println!("{:<34} {:>8} {:>8} {:>8} {:>12}", "ms", "median", "p99", "mean", "CPU of it");
     for (name, times, cpu) in [
-        ("sandbox, strict", &sandboxed, Some(strict_cpu)),
+        ("sandbox, strict, alone", &alone, None),
+        ("in turns: sandbox, strict", &sandboxed, Some(strict_cpu)),
         ("sandbox, isolation off", &plain, Some(off_cpu)),
         ("python3 -I for each execution", &fresh, None),
     ] {

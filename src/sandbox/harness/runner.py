@@ -198,12 +198,13 @@ class OutsideTest:
     """Calls, of which only the values are told."""
 
     def __init__(self, prelude, asks):
-        self.prelude = compile_program(prelude, TEST)
+        self.prelude = compile_program(prelude, TEST) if prelude else None
         self.asks = [(_compile(expression, TEST, "eval", 0, True), kind) for expression, kind in asks]
         self.told = []
 
     def run(self, space):
-        _exec(self.prelude, space)
+        if self.prelude is not None:
+            _exec(self.prelude, space)
         for code, kind in self.asks:
             self.told.append(answer(_eval(code, space), kind))
 
@@ -353,10 +354,8 @@ def judge_all(request, status, output):
 TASKS = {"run": run_request, "classify": classify_all, "plan": plan_all, "judge": judge_all}
 
 
-def run_child(request_fd, status_fd, seal):
+def run_child(request_fd, status_fd, seal, output):
     """The whole life of a child: wait for a request, lock the door, run it, leave without clean-up."""
-    output = Output()
-    redirect_output(output)
     size = int.from_bytes(read_exactly(request_fd, 4), "little")
     request = parse_json(read_exactly(request_fd, size).decode("utf-8"))
     os.close(request_fd)

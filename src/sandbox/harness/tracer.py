@@ -8,6 +8,7 @@ _get_frame = sys._getframe
 _UNTRACED = frozenset(("<listcomp>", "<setcomp>", "<dictcomp>"))
 _CO_OPTIMIZED = 1
 # Sets of types hold their ids: the hash of a class can be a method of the program.
+_CONTAINER_NAMES = {id(kind): kind.__name__ for kind in (list, dict, tuple, set)}
 _IMMUTABLE_NAMES = {id(kind): kind.__name__ for kind in (int, str, float, bool, type(None), bytes, complex)}
 _MISSING = object()
 # Since Python 3.13 `frame.f_locals` of a function is a proxy of this type, before it is a dict.
@@ -193,7 +194,7 @@ class _Activation:
             before = seen.get(name)
             kind = _IMMUTABLE_NAMES.get(id(type(value)))
             if kind is None:
-                kind = type_name(value)
+                kind = _CONTAINER_NAMES.get(id(type(value))) or type_name(value)
                 text, cost = show_with_cost(value, tracer.max_value)
                 # Only immutable values are kept: the tracer must not prolong the life of the program's objects.
                 value = _MISSING
@@ -311,9 +312,14 @@ class _EventLog:
 
     def add(self, event):
         """False where there is no room for the event."""
-        size = 48 + len(event.get("function", "")) + len(event.get("value", ""))
-        for local in event.get("locals", ()):
-            size += 32 + len(local["name"]) + len(local["value"] or "")
+        size = 48
+        if "function" in event:
+            size += len(event["function"])
+        if "value" in event:
+            size += len(event["value"])
+        if "locals" in event:
+            for local in event["locals"]:
+                size += 32 + len(local["name"]) + len(local["value"] or "")
         if len(self.events) >= self.room or size > self.left:
             return False
         self.left -= size

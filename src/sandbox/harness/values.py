@@ -20,6 +20,8 @@ _MEMBERS_LIMIT = 4096
 
 def clean(text):
     """The exact str `text` with lone surrogates escaped, so that it is valid UTF-8."""
+    if text.isascii():
+        return text
     try:
         text.encode("utf-8")
         return text
@@ -190,8 +192,32 @@ def show(value, limit):
     return show_with_cost(value, limit)[0]
 
 
+_SMALL = 1 << 62
+_SMALL_LENGTH = 32
+
+
+def _is_small(value):
+    """Whether `value` is an int that is not huge, or a short list or tuple of those."""
+    kind = type(value)
+    if kind is int:
+        return -_SMALL < value < _SMALL
+    if kind is list or kind is tuple:
+        if len(value) > _SMALL_LENGTH:
+            return False
+        for item in value:
+            if type(item) is not int or not -_SMALL < item < _SMALL:
+                return False
+        return True
+    return False
+
+
 def show_with_cost(value, limit):
     """The text, and how much work it was, in units of very roughly 50 ns."""
+    if _is_small(value):
+        # What programs for tests mostly have: their own text is the same, and quicker.
+        text = repr(value)
+        if len(text) <= limit:
+            return text, 64 + 4 * len(text)
     out = _Writer(limit)
     try:
         _put(value, out, 0)
@@ -290,8 +316,22 @@ except ImportError:
     from json.encoder import py_encode_basestring_ascii as _quote
 
 
+try:
+    from _json import make_encoder
+
+    # The one of the json module, made here: a program may patch that module.
+    _quick_encoder = make_encoder(None, None, _quote, None, ":", ",", False, False, True)
+except (ImportError, TypeError):
+    _quick_encoder = None
+
+
 def encode(value):
-    """JSON of plain data. Private, because a program may patch the json module."""
+    """JSON of plain data."""
+    if _quick_encoder is not None:
+        text = "".join(_quick_encoder(value, 0))
+        # Half of a surrogate pair is no text; whether it is a half is looked at below.
+        if "\\ud" not in text:
+            return text
     parts = []
     _encode(value, parts)
     return "".join(parts)

@@ -174,7 +174,7 @@ def empty_scratch():
 class Child:
     """A forked child that waits for its request."""
 
-    def __init__(self, seal):
+    def __init__(self, seal, output):
         request_read, self.request = os.pipe()
         self.status, status_write = os.pipe()
         try:
@@ -197,7 +197,7 @@ class Child:
                 os.dup2(101, 4)
                 os.close(100)
                 os.close(101)
-                run_child(4, 3, seal)
+                run_child(4, 3, seal, output)
             finally:
                 os._exit(EXIT_HARNESS)
         os.close(request_read)
@@ -313,13 +313,16 @@ def zygote(init):
     preload()
     not_loaded = load_packages(init["packages"], init["preload"])
     warm_up()
+    # Made once: every child inherits a copy of its own.
+    output = Output()
+    redirect_output(output)
     version = "%d.%d.%d" % sys.version_info[:3]
     send_frame({"version": version, "sealed": sealed, "detail": detail, "not_loaded": not_loaded})
     gc.collect()
     gc.freeze()
     while True:
         try:
-            child, problem = Child(seal), None
+            child, problem = Child(seal, output), None
         except OSError as error:
             child, problem = None, error
         # A function of its own: what it was told is not to be found in the frames around the next child.
