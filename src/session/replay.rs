@@ -54,7 +54,7 @@ pub fn replay(events: &[Event]) -> Replayed {
                     let what = format!("step {expected} is missing");
                     replayed.differences.push(Difference { step: Some(step.step), what });
                 }
-                expected = step.step + 1;
+                expected = step.step.saturating_add(1);
                 if let Some(what) = check(&method, step) {
                     replayed.differences.push(Difference { step: Some(step.step), what });
                 }
@@ -86,8 +86,8 @@ fn check(method: &MethodConfig, step: &Step) -> Option<String> {
                     choice.index, choice.reason
                 )),
                 Some(_) => {
-                    let line = &step.candidates[index].line;
-                    (!decision.text.is_empty() && *line != decision.text)
+                    let line = step.candidates.iter().find(|c| c.index == index).map(|c| &c.line);
+                    (!decision.text.is_empty() && line != Some(&decision.text))
                         .then(|| format!("the committed text is not the line of candidate {index}"))
                 }
             }
@@ -131,4 +131,32 @@ fn check_tokens(step: &Step, guidance: Guidance) -> Option<String> {
 fn ids_match(step: &Step) -> Option<String> {
     let same = step.tokens.iter().map(|t| t.id).eq(step.decision.tokens.iter().copied());
     (!same).then(|| "the committed tokens are not the decoded ones".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::method::VigorConfig;
+
+    /// Found by fuzzing: a file can name any number.
+    #[test]
+    fn a_candidate_is_found_by_its_number_not_its_place() {
+        let step = |committed: &str| -> Step {
+            serde_json::from_value(serde_json::json!({
+                "step": 0,
+                "candidates": [{
+                    "index": 7, "text": "x = 1\n", "line": "x = 1\n", "line_tokens": [1], "tokens": 1,
+                    "logprob": -1.0, "line_logprob": -1.0, "ended": "horizon", "class": "executable",
+                    "gate": {"verdict": "complete"}
+                }],
+                "decision": {
+                    "source": {"from": "candidate", "index": 7}, "text": committed, "tokens": [1], "reason": ""
+                }
+            }))
+            .expect("a step")
+        };
+        let method = MethodConfig::Vigor(VigorConfig::default());
+        assert_eq!(check(&method, &step("x = 1\n")), None);
+        assert!(check(&method, &step("x = 2\n")).is_some_and(|what| what.contains("candidate 7")));
+    }
 }
