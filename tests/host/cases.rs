@@ -8,6 +8,9 @@ use vigor::sandbox::{ExecReport, ExecRequest, Pool, PoolConfig, TestOutcome, Ver
 
 use super::{Holdings, Snapshot, Targets, descendants, resident};
 
+/// Whether the verdicts of all tests are what was expected.
+pub type Expectation = Box<dyn Fn(&[Verdict]) -> bool>;
+
 /// A program, and what should come of it.
 pub struct Case {
     pub name: String,
@@ -15,7 +18,7 @@ pub struct Case {
     /// For messages.
     pub wanted: String,
     /// Whether the verdicts are as wanted.
-    pub met: Box<dyn Fn(&[Verdict]) -> bool>,
+    pub met: Expectation,
     /// What comes of it can differ between two runs, but for being among what is wanted.
     pub varies: bool,
 }
