@@ -246,8 +246,8 @@ fn text_of(args: &Eval, summary: &Summary, samples: &[Sample], verdicts: &[Sampl
     for (module, count) in &summary.missing_modules {
         let _ = writeln!(
             text,
-            "\nnote: {count} samples did not pass because Python has no module {module}: programs and tests in the \
-             sandbox have the standard library only"
+            "\nnote: {count} samples did not pass because Python has no module {module}; --preload {module} \
+             lets programs and tests import packages of the interpreter"
         );
     }
     for (kind, what) in [

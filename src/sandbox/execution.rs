@@ -14,6 +14,12 @@ use crate::session::trace::Gate;
 /// Exit status of a child that had no memory left to say so.
 const EXIT_MEMORY: i32 = 77;
 
+/// Most that a child may tell, in bytes: the zygote and the engine hold it.
+const CHILD_OUTPUT_LIMIT: usize = 128 << 20;
+
+/// Longest text of a value in a message, in characters; the harness's own are shorter.
+const SHOWN_LIMIT: usize = 300;
+
 /// Longest source, in bytes, that is given to the compiler.
 const SOURCE_LIMIT: usize = 1 << 20;
 
@@ -35,7 +41,7 @@ pub(super) fn execute(
     let started = Instant::now();
     let mut run = Run::new(request, plans);
     while run.outcomes.len() < request.tests.len() && !run.finished {
-        run.round(worker, started, judge)?;
+        run.round(worker, judge)?;
     }
     Ok(ExecReport { tests: run.outcomes, output_tail: run.output, seconds: started.elapsed().as_secs_f64() })
 }
@@ -44,9 +50,11 @@ pub(super) fn execute(
 struct Run<'a> {
     request: &'a ExecRequest,
     /// One a test.
-    plans: &'a [Arc<Plan>],
+    plans: Vec<Arc<Plan>>,
     /// Lines of the program: a trace cannot speak of others.
     lines: usize,
+    /// Time that its children have had.
+    used: Duration,
     outcomes: Vec<TestOutcome>,
     output: String,
     /// No further test is to be run.
@@ -54,22 +62,30 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(request: &'a ExecRequest, plans: &'a [Arc<Plan>]) -> Run<'a> {
+    fn new(request: &'a ExecRequest, plans: &[Arc<Plan>]) -> Run<'a> {
         let lines = source_lines(&request.code).count();
-        Run { request, plans, lines, outcomes: Vec::new(), output: String::new(), finished: false }
+        Run {
+            request,
+            plans: plans.to_vec(),
+            lines,
+            used: Duration::ZERO,
+            outcomes: Vec::new(),
+            output: String::new(),
+            finished: false,
+        }
     }
 
     /// One child: all tests that have no verdict yet, or as many of them as it survives.
-    fn round(&mut self, worker: &mut Worker, started: Instant, judge: JudgeAll<'_>) -> io::Result<()> {
+    fn round(&mut self, worker: &mut Worker, judge: JudgeAll<'_>) -> io::Result<()> {
         let limits = self.request.limits.clamped();
         let trace = self.request.trace.map(|caps| caps.clamped());
-        let left = Duration::from_secs_f64(limits.wall_total_seconds).saturating_sub(started.elapsed());
+        let left = Duration::from_secs_f64(limits.wall_total_seconds).saturating_sub(self.used);
         if left.is_zero() {
             self.give_all(Verdict::Timeout);
             return Ok(());
         }
         let tests = &self.request.tests[self.outcomes.len()..];
-        let plans = &self.plans[self.outcomes.len()..];
+        let plans = self.plans[self.outcomes.len()..].to_vec();
         // Text grows at most twelvefold on its way (escapes, names of fields).
         let per_test =
             trace.map_or(0, |caps| 12 * caps.max_total_bytes) + 12 * limits.output_bytes + (64 << 10);
@@ -77,7 +93,10 @@ impl<'a> Run<'a> {
         let supervision = Supervision {
             idle: limits.wall_test_seconds,
             total: left.as_secs_f64(),
-            cap: per_test.saturating_mul(tests.len()).saturating_add(answers + (1 << 20)).min(1 << 30),
+            cap: per_test
+                .saturating_mul(tests.len())
+                .saturating_add(answers + (1 << 20))
+                .min(CHILD_OUTPUT_LIMIT),
         };
         let nonce = worker.nonce()?;
         let work = Work::Run {
@@ -87,11 +106,13 @@ impl<'a> Run<'a> {
             output_bytes: limits.output_bytes,
             code: &self.request.code,
             setup: &self.request.setup,
-            tests: tests.iter().zip(plans).map(|(source, plan)| plan.work(source)).collect(),
+            tests: tests.iter().zip(&plans).map(|(source, plan)| plan.work(source)).collect(),
             trace,
             keep_going: self.request.keep_going,
         };
+        let begun = Instant::now();
         let (ending, body) = worker.exchange(&supervision, &work)?;
+        self.used += begun.elapsed();
         let (said, tampered) = records(&body, &nonce);
         let items = self.to_judge(&said);
         let judged = if items.is_empty() { Vec::new() } else { judge(&items)? };
@@ -109,13 +130,23 @@ impl<'a> Run<'a> {
             match record {
                 Record::Loaded => loading = false,
                 Record::Test { verdict, answers, trace, output } => {
+                    let plan = self.plan();
+                    if plan.is_beyond(&answers) {
+                        // The next child judges it, where the value is.
+                        let at = self.outcomes.len();
+                        self.plans[at] = Arc::new(Plan::Inside);
+                        return;
+                    }
                     self.keep(&output, limits.output_bytes);
-                    let verdict = compare(self.plan(), &answers, verdict, &mut judged);
+                    let verdict = compare(&plan, &answers, verdict, &mut judged);
                     self.give(verdict, trace);
                     loading = true;
                 }
                 // The harness says this only of a program that does not load.
                 Record::Program { verdict, .. } if verdict.passed() => self.give_all(intruded()),
+                Record::Program { verdict: Verdict::HarnessError { message }, .. } => {
+                    self.give_all(broke(&message));
+                }
                 Record::Program { verdict, trace, output } => {
                     self.keep(&output, limits.output_bytes);
                     self.give(verdict.clone(), trace);
@@ -139,8 +170,8 @@ impl<'a> Run<'a> {
     }
 
     /// How the next test without an outcome is judged.
-    fn plan(&self) -> &'a Plan {
-        self.plans.get(self.outcomes.len()).map_or(&Plan::Inside, |plan| plan)
+    fn plan(&self) -> Arc<Plan> {
+        self.plans.get(self.outcomes.len()).cloned().unwrap_or(Arc::new(Plan::Inside))
     }
 
     /// The assertions about values that are more than a comparison with one, in the order of the tests.
@@ -166,7 +197,7 @@ impl<'a> Run<'a> {
         if self.outcomes.len() < self.request.tests.len() && !self.finished {
             self.finished = !verdict.passed() && !self.request.keep_going;
             let trace = trace.map(|trace| trace.canonical(self.lines));
-            let judge = match self.plan() {
+            let judge = match *self.plan() {
                 Plan::Inside => Judge::Inside,
                 Plan::Outside { .. } | Plan::Broken { .. } => Judge::Outside,
             };
@@ -249,12 +280,13 @@ fn compare(
         Plan::Broken { message } => return Verdict::HarnessError { message: message.clone() },
         Plan::Inside => &Vec::new(),
     };
-    if let Verdict::HarnessError { message } = &said {
-        return broke(message);
-    }
     let mut found = None;
     for (ask, answer) in asks.iter().zip(answers) {
-        let wrong = || Some(Verdict::Failed { message: ask.message(&answer.shown) });
+        let wrong = || {
+            Some(Verdict::Failed {
+                message: ask.message(&answer.shown.chars().take(SHOWN_LIMIT).collect::<String>()),
+            })
+        };
         let value = answer.value.as_deref();
         let verdict = match &ask.check {
             Check::Equal { value: expected, .. } if value == Some(expected) => None,
@@ -270,6 +302,10 @@ fn compare(
         };
         found = found.or(verdict);
     }
+    // Not before all judgements of this test have been taken.
+    if let Verdict::HarnessError { message } = &said {
+        return broke(message);
+    }
     match found {
         Some(verdict) => verdict,
         None if said.passed() && answers.len() != asks.len() => intruded(),
@@ -277,26 +313,29 @@ fn compare(
     }
 }
 
-/// Has children do something with each of `items` in one round trip, and in another where an item ends its child: that
-/// item gets what `lost` says, and the rest goes on.
+/// Has children do something with each of `items`, `together` of them in one round trip. Where an item ends its child,
+/// `lost` says what it, and maybe some of the items left, get; the rest goes on.
 fn each<I, T>(
     worker: &mut Worker,
     items: &[I],
+    together: usize,
     work: impl for<'w> Fn(&'w str, u64, &'w [I]) -> Work<'w>,
     pick: impl Fn(Record) -> Option<T>,
-    lost: impl Fn(&Ending) -> T,
+    lost: impl Fn(&Ending, usize) -> Vec<T>,
 ) -> io::Result<Vec<T>> {
     let mut found = Vec::with_capacity(items.len());
     while found.len() < items.len() {
-        let rest = &items[found.len()..];
+        let start = found.len();
+        let rest = &items[start..(start + together).min(items.len())];
         let nonce = worker.nonce()?;
         let total = ITEM_SECONDS * rest.len() as f64;
         let supervision = Supervision { idle: ITEM_SECONDS, total, cap: (64 << 10) * rest.len() + (1 << 20) };
         let (ending, body) = worker.exchange(&supervision, &work(&nonce, total as u64 + 1, rest))?;
         let (said, _) = records(&body, &nonce);
         found.extend(said.into_iter().filter_map(&pick).take(rest.len()));
-        if found.len() < items.len() {
-            found.push(lost(&ending));
+        if found.len() < start + rest.len() {
+            let left = start + rest.len() - found.len();
+            found.extend(lost(&ending, left));
         }
     }
     Ok(found)
@@ -309,6 +348,7 @@ pub(super) fn classify(worker: &mut Worker, sources: &[String]) -> io::Result<Ve
     let mut gates = each(
         worker,
         &items,
+        items.len(),
         |nonce, cpu_seconds, sources| Work::Classify {
             nonce,
             memory_mb: ITEM_MEMORY_MB,
@@ -316,7 +356,7 @@ pub(super) fn classify(worker: &mut Worker, sources: &[String]) -> io::Result<Ve
             sources,
         },
         |record| if let Record::Gate { gate } = record { Some(gate) } else { None },
-        |_| Gate::Invalid { message: "the compiler ran out of stack, memory or time".to_owned() },
+        |_, _| vec![Gate::Invalid { message: "the compiler ran out of stack, memory or time".to_owned() }],
     )?;
     for (gate, _) in gates.iter_mut().zip(sources).filter(|(_, source)| too_long(source)) {
         *gate = Gate::Invalid { message: format!("longer than {SOURCE_LIMIT} bytes") };
@@ -324,25 +364,31 @@ pub(super) fn classify(worker: &mut Worker, sources: &[String]) -> io::Result<Ve
     Ok(gates)
 }
 
-/// Judges assertions about values; the worker must be one that runs no programs.
+/// Judges assertions about values; the worker must be one that runs no programs. After a value that ends the child nothing
+/// more is judged: it may be meant to.
 pub(super) fn judge(worker: &mut Worker, items: &[JudgeWork<'_>]) -> io::Result<Vec<Judged>> {
     each(
         worker,
         items,
+        items.len(),
         |nonce, cpu_seconds, items| Work::Judge { nonce, memory_mb: ITEM_MEMORY_MB, cpu_seconds, items },
         |record| if let Record::Judged { judged } = record { Some(judged) } else { None },
-        |ending| Judged { holds: false, error: Some(verdict_of(ending, u64::MAX)) },
+        |ending, left| {
+            (0..left).map(|_| Judged { holds: false, error: Some(verdict_of(ending, u64::MAX)) }).collect()
+        },
     )
 }
 
-/// Finds out how tests are to be judged; the worker must be one that runs no programs. Runs what they say before their assertions, and what they expect.
-pub(super) fn plan(worker: &mut Worker, tests: &[&str]) -> io::Result<Vec<Plan>> {
+/// Finds out how tests are to be judged, `None` where a test did not let itself be looked at in time; the worker must be one that runs no programs. Runs what they say before their assertions, and what they expect.
+pub(super) fn plan(worker: &mut Worker, tests: &[&str]) -> io::Result<Vec<Option<Plan>>> {
     each(
         worker,
         tests,
+        // A child each: what one test sets up is not there for the next.
+        1,
         |nonce, cpu_seconds, tests| Work::Plan { nonce, memory_mb: ITEM_MEMORY_MB, cpu_seconds, tests },
-        |record| if let Record::Plan { plan } = record { Some(plan) } else { None },
-        |_| Plan::Inside,
+        |record| if let Record::Plan { plan } = record { Some(Some(plan)) } else { None },
+        |_, _| vec![None],
     )
 }
 
@@ -350,6 +396,22 @@ pub(super) fn plan(worker: &mut Worker, tests: &[&str]) -> io::Result<Vec<Plan>>
 mod tests {
     use super::super::plan::Ask;
     use super::*;
+
+    /// A judgement belongs to its assertion, whatever a child says of the tests before.
+    #[test]
+    fn judgements_do_not_move_to_other_tests() {
+        let holds = || Check::Holds { expression: String::new(), shown: String::new(), plain: true };
+        let plan = Plan::Outside {
+            prelude: String::new(),
+            whole_prelude: String::new(),
+            asks: vec![Ask { expression: "f()".to_owned(), check: holds(), message: None }],
+        };
+        let answers = [Answer { shown: "2".to_owned(), value: Some("2".to_owned()) }];
+        let mut judged = [true, false].map(|holds| Judged { holds, error: None }).into_iter();
+        let said = Verdict::HarnessError { message: "forged".to_owned() };
+        assert_eq!(compare(&plan, &answers, said, &mut judged).record().kind, "forbidden");
+        assert_eq!(compare(&plan, &answers, Verdict::Passed, &mut judged).record().kind, "failed");
+    }
 
     /// Whatever a child says in the harness's own words: a test that is judged outside passes by its value alone.
     #[test]
@@ -377,6 +439,7 @@ mod tests {
         for forged in [
             r#"{"record":"test","verdict":{"verdict":"passed"}}"#,
             r#"{"record":"program","verdict":{"verdict":"passed"}}"#,
+            r#"{"record":"program","verdict":{"verdict":"harness_error","message":"x"}}"#,
             r#"{"record":"judged","judged":{"holds":true}}"#,
             r#"{"record":"loaded"}"#,
         ] {

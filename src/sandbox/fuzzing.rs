@@ -23,7 +23,11 @@ pub fn child_output(output: &[u8]) -> ExecReport {
     };
     let plans = [
         ask(Check::Equal { value: EXPECTED.to_owned(), shown: "4".to_owned() }),
-        ask(Check::Holds { expression: "_vigor_value < 4".to_owned(), shown: "f(2) < 4".to_owned() }),
+        ask(Check::Holds {
+            expression: "_vigor_value < 4".to_owned(),
+            shown: "f(2) < 4".to_owned(),
+            plain: false,
+        }),
         Plan::Inside,
     ]
     .map(Arc::new);

@@ -148,10 +148,15 @@ fn launch(orders: Orders) -> Result<i32, String> {
     layers.extend(namespaces::enter(&drop_to, &orders));
     hide_files(&orders, &mut layers)?;
     if let Some(code) = namespaces::become_first_process(&layers)? {
+        // It has been closed with all others.
+        std::mem::forget(control);
         return Ok(code);
     }
     layers.push(orders.layer("identity", || identity::shed(&drop_to)));
-    namespaces::end_with_parent();
+    // Without a process namespace the parent is a thread of the engine, which may end before the worker is done.
+    if holds(&layers, "process-namespace") {
+        namespaces::end_with_parent();
+    }
     layers.push(orders.layer(threads::NAME, || threads::limit(&drop_to, &layers)));
     let scratch = orders.scratch_bytes > 0;
     layers.push(orders.layer("landlock", || landlock_layer::restrict(&orders.reads, scratch)));

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use super::protocol::TestWork;
+use super::protocol::{Answer, TestWork};
 
 /// How one test is judged. Made from the test alone, by a child that never sees a program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -52,8 +52,9 @@ pub(super) enum Check {
     Equal { value: String, shown: String },
     /// True, or false, as a condition.
     Truth { value: bool },
-    /// What an expression holds for. `shown` is the whole assertion.
-    Holds { expression: String, shown: String },
+    /// What an expression holds for. `shown` is the whole assertion. `plain`: it can be judged without a value, too, where
+    /// that is no plain data; else such a value is judged where it is.
+    Holds { expression: String, shown: String, plain: bool },
 }
 
 impl Check {
@@ -80,6 +81,14 @@ impl Ask {
 }
 
 impl Plan {
+    /// Whether a value could not be told that an assertion needs, for example an iterator: then it is judged inside.
+    pub fn is_beyond(&self, answers: &[Answer]) -> bool {
+        let Plan::Outside { asks, .. } = self else { return false };
+        asks.iter().zip(answers).any(|(ask, answer)| {
+            matches!(&ask.check, Check::Holds { plain: false, .. }) && answer.value.is_none()
+        })
+    }
+
     /// Most bytes that a child's answers to this test can take in a record.
     pub fn answer_bytes(&self) -> usize {
         let Plan::Outside { asks, .. } = self else { return 0 };
@@ -105,23 +114,30 @@ impl Plan {
 /// Plans are kept: a run asks for the same tests thousands of times.
 #[derive(Debug, Default)]
 pub(super) struct Plans {
-    known: Mutex<HashMap<String, Arc<Plan>>>,
+    known: Mutex<Known>,
 }
 
-/// Plans that are kept at the same time.
-const KEPT: usize = 1 << 14;
+#[derive(Debug, Default)]
+struct Known {
+    plans: HashMap<String, Arc<Plan>>,
+    /// Of their tests.
+    bytes: usize,
+}
+
+/// Bytes of tests whose plans are kept at the same time.
+const KEPT_BYTES: usize = 32 << 20;
 
 impl Plans {
     /// The plan of each test. `make` is asked once for those that are not known yet.
     pub fn of<E>(
         &self,
         tests: &[String],
-        make: impl FnOnce(&[&str]) -> Result<Vec<Plan>, E>,
+        make: impl FnOnce(&[&str]) -> Result<Vec<Option<Plan>>, E>,
     ) -> Result<Vec<Arc<Plan>>, E> {
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: HashMap<&str, Arc<Plan>> = {
             let known = known();
-            tests.iter().filter_map(|test| Some((test.as_str(), known.get(test)?.clone()))).collect()
+            tests.iter().filter_map(|test| Some((test.as_str(), known.plans.get(test)?.clone()))).collect()
         };
         let mut new: Vec<&str> =
             tests.iter().map(String::as_str).filter(|test| !found.contains_key(test)).collect();
@@ -130,12 +146,14 @@ impl Plans {
         if !new.is_empty() {
             let plans = make(&new)?;
             let mut known = known();
-            if known.len() + new.len() > KEPT {
-                known.clear();
-            }
             for (test, plan) in new.into_iter().zip(plans) {
-                let plan = Arc::new(plan);
-                known.insert(test.to_owned(), plan.clone());
+                // One that could not be made now is judged inside, and asked for again.
+                let Some(plan) = plan.map(Arc::new) else { continue };
+                if known.bytes + test.len() > KEPT_BYTES {
+                    *known = Known::default();
+                }
+                known.bytes += test.len();
+                known.plans.insert(test.to_owned(), plan.clone());
                 found.insert(test, plan);
             }
         }

@@ -67,7 +67,7 @@ pub struct Pool {
     plans: Plans,
     size: usize,
     programs: Workers,
-    /// One that never sees a program. It learns what tests expect, and a child inherits all that its worker has read.
+    /// Those that never see a program. They learn what tests expect, and a child inherits all that its worker has read.
     judges: Workers,
 }
 
@@ -155,7 +155,7 @@ impl Pool {
             plans: Plans::default(),
             size,
             programs: Workers::new(size, Some(first)),
-            judges: Workers::new(1, None),
+            judges: Workers::new(size.min(4), None),
         })
     }
 

@@ -115,6 +115,8 @@ pub(super) struct Worker {
     pub layers: Vec<Layer>,
     /// Requests answered.
     pub executions: usize,
+    /// Its processes have been ended.
+    ended: bool,
 }
 
 impl Worker {
@@ -145,6 +147,7 @@ impl Worker {
             scratch_bytes: recipe.scratch_bytes,
             layers: Vec::new(),
             executions: 0,
+            ended: false,
         };
         let ready = match worker.handshake(recipe) {
             Ok(ready) => ready,
@@ -241,6 +244,9 @@ impl Worker {
     }
 
     fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
         let group = self.process.id() as libc::pid_t;
         // SAFETY: integer arguments. The group was made by our own spawn and its leader is not reaped before
         // the next line, so that its number cannot have become another's.
@@ -251,12 +257,7 @@ impl Worker {
     /// Ends the processes and returns what they wrote to standard error, for an error message.
     fn last_words(&mut self) -> String {
         // A launcher that failed by itself is given the time to say why.
-        for _ in 0..50 {
-            if matches!(self.process.try_wait(), Ok(Some(_))) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        std::thread::sleep(Duration::from_millis(100));
         self.end();
         let mut said = Vec::new();
         if let Some(stderr) = self.process.stderr.take() {

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// User that the sandbox takes where it can.
 const NOBODY: u32 = 65534;
+/// Users that workers of root have: this, and their number.
+const WORKERS: u32 = 0x7000_0000;
 
 /// Part of every name that a program of ours tries to create.
 const MARK: &str = "vigor-hostile";
@@ -169,7 +171,7 @@ fn shared_places() -> BTreeSet<PathBuf> {
         .collect();
     // Much else happens here: only what can be a program's.
     found.extend(names(temporary).filter_map(|entry| {
-        let nobodys = entry.metadata().is_ok_and(|meta| meta.uid() == NOBODY);
+        let nobodys = entry.metadata().is_ok_and(|meta| meta.uid() == NOBODY || meta.uid() >= WORKERS);
         (nobodys || entry.file_name().to_string_lossy().contains(MARK)).then(|| entry.path())
     }));
     found

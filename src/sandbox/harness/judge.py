@@ -8,7 +8,7 @@ _BUILTIN_NAMES = frozenset(vars(builtins))
 # Where one of these is around a call, the call may not be made at all, or more than once.
 _CONDITIONAL = (ast.BoolOp, ast.IfExp, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr)
 
-_CONVERSIONS = frozenset(("list", "tuple", "set", "sorted", "dict", "len", "next", "str", "repr", "type"))
+_CONVERSIONS = frozenset(("list", "tuple", "set", "sorted", "dict", "len", "next", "str"))
 
 
 class Inside(Exception):
@@ -30,52 +30,69 @@ def plan(source):
 
 def _plan(body):
     prelude, asserts = _parts(body)
+    prelude = [statement for statement in prelude if not _says_nothing(statement)]
+    definitions = _definitions(prelude)
     space = {"__name__": "solution"}
     prelude_code = ast.unparse(ast.Module(prelude, []))
     _exec(compile_program(prelude_code, TEST), space)
     known = _BUILTIN_NAMES | frozenset(space)
     if _unknown(ast.Module(prelude, []), known):
         raise Inside
-    asks = [_ask(node, known, space) for node in asserts]
-    needed = _needed(prelude, [ast.parse(ask["expression"]) for ask in asks])
+    asked, judged, asks = set(), set(), []
+    for node in asserts:
+        expression, other, check = _ask(node, known, space)
+        asked |= _names(expression)
+        judged |= _names(other)
+        asks.append({"expression": ast.unparse(expression), "message": _message(node.msg), "check": check})
+    asked, judged = _closed(asked, definitions), _closed(judged, definitions)
+    if asked & judged & set(definitions):
+        # The program would be given what it should find out, or could change what it is compared with.
+        raise Inside
     return {
         "plan": "outside",
-        "prelude": ast.unparse(ast.Module(needed, [])),
+        "prelude": ast.unparse(ast.Module([one for one in prelude if not (_defined(one) or set()) & judged], [])),
         "whole_prelude": prelude_code,
         "asks": asks,
     }
 
 
-def _needed(prelude, expressions):
-    """The statements without definitions that no expression needs: one may be the expected value."""
-    names = set()
-    for expression in expressions:
-        names |= _names(expression)
-    kept = []
-    for statement in reversed(prelude):
-        if type(statement) in _DEFINITIONS and not _defined(statement) & names:
+def _definitions(prelude):
+    """The names that the statements before the assertions define, and the names that each of them needs. Statements
+    that do more than import and define must run where the program is, and before it is asked."""
+    found = {}
+    for statement in prelude:
+        defined = _defined(statement)
+        if defined is None:
             continue
-        kept.insert(0, statement)
-        names |= _names(statement)
-    return kept
+        for name in defined:
+            found[name] = found.get(name, set()) | _names(statement)
+    return found
 
 
-_DEFINITIONS = (ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+def _defined(statement):
+    """The names that a definition defines; `None` for an import."""
+    if type(statement) in (ast.Import, ast.ImportFrom):
+        return None
+    if type(statement) in (ast.FunctionDef, ast.ClassDef) and not statement.decorator_list:
+        return {statement.name}
+    if type(statement) is ast.Assign and all(type(target) is ast.Name for target in statement.targets):
+        if not any(type(node) in (ast.Call, ast.Await, ast.NamedExpr) for node in ast.walk(statement.value)):
+            return {target.id for target in statement.targets}
+    raise Inside
 
 
 def _names(tree):
     return {node.id for node in ast.walk(tree) if type(node) is ast.Name}
 
 
-def _defined(statement):
-    """The names that a definition gives something to, or changes something of."""
-    if type(statement) is ast.Assign:
-        targets = statement.targets
-    elif type(statement) is ast.AnnAssign:
-        targets = [statement.target]
-    else:
-        return {statement.name}
-    return set().union(*[_names(target) for target in targets])
+def _closed(names, definitions):
+    """These names, and all that their definitions need."""
+    waiting = list(names)
+    while waiting:
+        new = definitions.get(waiting.pop(), set()) - names
+        names = names | new
+        waiting.extend(new)
+    return names
 
 
 def _parts(body):
@@ -134,29 +151,55 @@ def _unknown(tree, known):
 
 
 def _ask(node, known, space):
+    """The expression that only the program can compute, what its value is held against, and how."""
     test = node.test
-    message = _message(node.msg)
     if type(test) is ast.Compare and len(test.ops) == 1 and type(test.ops[0]) is ast.Eq:
         sides = [test.left, test.comparators[0]]
         asked = [side for side in sides if _unknown(side, known)]
-        if len(asked) != 1:
+        if len(asked) != 1 or not _is_programs(_converted(asked[0]), known):
             raise Inside
-        expected = _expected([side for side in sides if side is not asked[0]][0], space)
-        if expected is not None:
-            return {"expression": ast.unparse(asked[0]), "message": message, "check": expected}
+        other = [side for side in sides if side is not asked[0]][0]
+        expected, value = _expected(other, space)
+        if type(value) is bool and not _is_simple(_converted(asked[0])):
+            raise Inside
+        return asked[0], other, expected
     condition, truth = test, True
     if type(test) is ast.UnaryOp and type(test.op) is ast.Not:
         condition, truth = test.operand, False
     if _is_programs(condition, known):
-        return {"expression": ast.unparse(condition), "message": message, "check": {"check": "truth", "value": truth}}
-    if type(test) is not ast.Compare and not _is_tolerance(test):
+        if not _is_simple(condition):
+            raise Inside
+        return condition, ast.Constant(truth), {"check": "truth", "value": truth}
+    if not (_is_ordering(test) or _is_identity(test) or _is_tolerance(test)):
         raise Inside
     finder = _Holes(known)
     judged = finder.visit(_copy(test))
     if len(finder.holes) != 1:
         raise Inside
-    check = {"check": "holds", "expression": ast.unparse(judged), "shown": clean(ast.unparse(test)[:MESSAGE_LIMIT])}
-    return {"expression": ast.unparse(finder.holes[0]), "message": message, "check": check}
+    # What is calculated with is a number, and numbers are plain; an iterator, or an object with an order, is neither.
+    numeric = _is_tolerance(test) or any(type(part) is ast.BinOp for part in ast.walk(judged))
+    return finder.holes[0], judged, {
+        "check": "holds",
+        "expression": ast.unparse(judged),
+        "shown": clean(ast.unparse(test)[:MESSAGE_LIMIT]),
+        "plain": numeric or _is_identity(test),
+    }
+
+
+def _is_ordering(node):
+    return type(node) is ast.Compare and all(type(op) in (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In) for op in node.ops)
+
+
+def _is_identity(node):
+    """`… is None`, and the like."""
+    return (
+        type(node) is ast.Compare
+        and len(node.ops) == 1
+        and type(node.ops[0]) in (ast.Is, ast.IsNot)
+        and type(node.comparators[0]) is ast.Constant
+        and node.comparators[0].value in (None, True, False)
+        and type(node.comparators[0].value) in (type(None), bool)
+    )
 
 
 def _is_tolerance(node):
@@ -164,6 +207,23 @@ def _is_tolerance(node):
     function = node.func if type(node) is ast.Call else None
     name = function.attr if type(function) is ast.Attribute else getattr(function, "id", None)
     return name in ("isclose", "allclose")
+
+
+def _is_simple(node):
+    """Whether nothing is asked of the value of a call: `f(2).startswith("a")` would be answered by the program."""
+    if type(node) is ast.Call:
+        node = node.func
+    return not any(type(part) is ast.Call for part in ast.walk(node))
+
+
+def _converted(node):
+    """What a conversion is applied to: an iterator is no plain data, and `list(f(x))` is asked for as a whole."""
+    if type(node) is ast.Call and type(node.func) is ast.Name and not node.keywords:
+        if node.func.id in _CONVERSIONS and len(node.args) == 1:
+            return node.args[0]
+        if node.func.id == "round" and len(node.args) == 2 and type(node.args[1]) is ast.Constant:
+            return node.args[0]
+    return node
 
 
 def _is_programs(node, known):
@@ -186,22 +246,22 @@ def _message(node):
 
 
 def _expected(node, space):
-    """What a value must be equal to, where equal texts say that values are equal."""
+    """What a value must be equal to, where equal texts say that values are equal; and the value."""
     code = _compile(ast.fix_missing_locations(ast.Expression(node)), TEST, "eval", 0, True)
     value = _eval(code, dict(space))
     try:
         tree = tree_of(value)
     except NotPlain:
         raise Inside from None
-    if _has(tree, "ordered") or _has_nan(tree):
-        return None
-    return {"check": "equal", "value": canonical(tree), "shown": show(value, MESSAGE_LIMIT // 2)}
+    if _has(tree, ("ordered", "counter")) or _has_nan(tree):
+        raise Inside
+    return {"check": "equal", "value": canonical(tree), "shown": show(value, MESSAGE_LIMIT // 2)}, value
 
 
-def _has(tree, tag):
+def _has(tree, tags):
     if type(tree) is not list:
         return False
-    return tree[:1] == [tag] or any(_has(part, tag) for part in tree)
+    return tree[:1] in ([tag] for tag in tags) or any(_has(part, tags) for part in tree)
 
 
 def _has_nan(tree):
@@ -218,24 +278,12 @@ class _Holes(ast.NodeTransformer):
         self.holes = []
 
     def visit(self, node):
-        whole = node
-        if self._converts(node):
-            node = node.args[0]
-        if _is_programs(node, self.known):
-            self.holes.append(whole)
-            return ast.copy_location(ast.Name(HOLE, ast.Load()), whole)
-        if type(whole) in _CONDITIONAL and _unknown(whole, self.known):
+        if _is_programs(_converted(node), self.known):
+            self.holes.append(node)
+            return ast.copy_location(ast.Name(HOLE, ast.Load()), node)
+        if type(node) in _CONDITIONAL and _unknown(node, self.known):
             raise Inside
-        return self.generic_visit(whole)
-
-    def _converts(self, node):
-        """`list(f(x))` is asked for as a whole: an iterator is no plain data."""
-        return (
-            type(node) is ast.Call
-            and type(node.func) is ast.Name
-            and node.func.id in _CONVERSIONS
-            and len(node.args) == 1
-        )
+        return self.generic_visit(node)
 
 
 def judge(item):

@@ -45,6 +45,13 @@ def _leaf(tag, text):
     return lambda value, depth: [tag, text(value)]
 
 
+def _whole_text(text):
+    """The text, where it is one: half of a surrogate pair has no place in UTF-8."""
+    if clean(text) != text:
+        raise NotPlain
+    return text
+
+
 # Kind → tree. The first that fits is taken for subclasses.
 _TREES = {
     type(None): _leaf("none", lambda value: ""),
@@ -52,7 +59,7 @@ _TREES = {
     int: _leaf("int", lambda value: "%x" % int.__int__(value)),
     float: _leaf("float", float.hex),
     complex: lambda value, depth: ["complex", [float.hex(value.real), float.hex(value.imag)]],
-    str: _leaf("str", lambda value: clean(str.__str__(value))),
+    str: _leaf("str", lambda value: _whole_text(str.__str__(value))),
     bytes: _leaf("bytes", bytes.hex),
     bytearray: _leaf("bytearray", bytearray.hex),
     tuple: _sequence("tuple", tuple.__iter__),
@@ -61,7 +68,7 @@ _TREES = {
     frozenset: _sequence("frozenset", frozenset.__iter__),
     _deque: _sequence("deque", _deque.__iter__),
     _OrderedDict: _pairs("ordered", _ordered_items),
-    _Counter: _pairs("dict", _dict_items),
+    _Counter: _pairs("counter", _dict_items),
     dict: _pairs("dict", _dict_items),
     range: lambda value, depth: ["range", ["%x" % value.start, "%x" % value.stop, "%x" % value.step]],
     _Decimal: _leaf("decimal", _Decimal.__str__),
@@ -152,7 +159,7 @@ def _canonical(tree):
         return tag + "[" + ",".join([_canonical(item) for item in body]) + "]"
     if tag in ("set", "frozenset"):
         return "set[" + ",".join(sorted([_canonical(item) for item in body])) + "]"
-    if tag in ("dict", "ordered"):
+    if tag in ("dict", "ordered", "counter"):
         pairs = sorted([_canonical(key) + ":" + _canonical(item) for key, item in body])
         return "dict[" + ",".join(pairs) + "]"
     if tag in ("bytes", "bytearray"):
@@ -178,13 +185,13 @@ def value_of(tree):
     tag, body = tree
     if tag in _ITEMS:
         return _ITEMS[tag]([value_of(item) for item in body])
-    if tag in ("dict", "ordered"):
-        pairs = [(value_of(key), value_of(item)) for key, item in body]
-        return dict(pairs) if tag == "dict" else _OrderedDict(pairs)
+    if tag in _MAPPINGS:
+        return _MAPPINGS[tag]({value_of(key): value_of(item) for key, item in body})
     return _LEAVES[tag](body)
 
 
 _ITEMS = {"list": list, "tuple": tuple, "deque": _deque, "set": set, "frozenset": frozenset}
+_MAPPINGS = {"dict": dict, "ordered": _OrderedDict, "counter": _Counter}
 _LEAVES = {
     "none": lambda body: None,
     "bool": bool,

@@ -223,7 +223,7 @@ def answer(value, kind):
     try:
         tree = tree_of(value)
         text = canonical(tree) if kind == "equal" else encode(tree)
-    except NotPlain:
+    except (NotPlain, ArithmeticError, ValueError, RecursionError):
         text = None
     return {"shown": shown, "value": text if text is not None and len(text) <= VALUE_LIMIT else None}
 

@@ -1,7 +1,7 @@
 # How values of the program under test become text, without ever running its code.
 #
-# This file, tracer.py, hooks.py, runner.py and zygote.py are joined into one source and executed in a namespace with
-# a private copy of the builtins, before any program runs: patching `builtins` or a module changes nothing
+# This file, plain.py, tracer.py, hooks.py, runner.py, judge.py and zygote.py are joined, in this order, into one source
+# and executed in a namespace with a private copy of the builtins, before any program runs: patching `builtins` or a module changes nothing
 # here. No function of this file calls a method that a program could have defined: only exact built-in types
 # are looked into, through methods taken from the types themselves.
 

@@ -48,7 +48,8 @@ def write_all(fd, data):
 
 def send_frame(header, body=b""):
     head = encode(header).encode("ascii")
-    write_all(CONTROL, len(head).to_bytes(4, "little") + head + len(body).to_bytes(4, "little") + body)
+    write_all(CONTROL, len(head).to_bytes(4, "little") + head + len(body).to_bytes(4, "little"))
+    write_all(CONTROL, body)
 
 
 def set_limits(memory_mb, cpu_seconds):
@@ -110,8 +111,8 @@ def has_ended(pid, milliseconds):
     """Whether a child ends within that time."""
     try:
         descriptor = os.pidfd_open(pid)
-    except OSError:
-        # A kernel before 5.3: nobody can tell.
+    except (AttributeError, OSError):
+        # A kernel, or a Python made for one, before 5.3: nobody can tell.
         return True
     try:
         poll = select.poll()
