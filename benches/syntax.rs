@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group};
+use criterion::{Bencher, BenchmarkId, Criterion, criterion_group};
 use vigor::sandbox::{Pool, PoolConfig};
 use vigor::syntax::SyntaxOracle;
 
@@ -85,23 +85,28 @@ fn candidates(lines: usize) -> Vec<String> {
     next.iter().cycle().take(16).map(|line| format!("{prefix}{line}")).collect()
 }
 
+/// Times what is asked about `next` of an oracle that has just been asked about `prefix`.
+fn one_more_line<T>(b: &mut Bencher, prefix: &str, next: &str, ask: impl Fn(&mut SyntaxOracle, &str) -> T) {
+    let mut oracle = SyntaxOracle::new();
+    b.iter_custom(|rounds| {
+        let mut spent = Duration::ZERO;
+        for _ in 0..rounds {
+            ask(&mut oracle, prefix);
+            let begun = Instant::now();
+            black_box(ask(&mut oracle, next));
+            spent += begun.elapsed();
+        }
+        spent
+    })
+}
+
 fn line_class(c: &mut Criterion) {
     let prefix = program(LINES);
     let mut group = c.benchmark_group("line_class");
     for (name, line) in NEXT {
         let next = format!("{prefix}{line}");
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
-            let mut oracle = SyntaxOracle::new();
-            b.iter_custom(|rounds| {
-                let mut spent = Duration::ZERO;
-                for _ in 0..rounds {
-                    oracle.line_class(&prefix);
-                    let begun = Instant::now();
-                    black_box(oracle.line_class(&next));
-                    spent += begun.elapsed();
-                }
-                spent
-            })
+            one_more_line(b, &prefix, &next, SyntaxOracle::line_class)
         });
     }
     let next = format!("{prefix}{}", NEXT[0].1);
@@ -115,17 +120,7 @@ fn completion(c: &mut Criterion) {
     for (name, line) in NEXT.iter().filter(|(name, _)| *name != "invalid") {
         let next = format!("{prefix}{line}");
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
-            let mut oracle = SyntaxOracle::new();
-            b.iter_custom(|rounds| {
-                let mut spent = Duration::ZERO;
-                for _ in 0..rounds {
-                    oracle.complete(&prefix);
-                    let begun = Instant::now();
-                    black_box(oracle.complete(&next));
-                    spent += begun.elapsed();
-                }
-                spent
-            })
+            one_more_line(b, &prefix, &next, SyntaxOracle::complete)
         });
     }
     let next = format!("{prefix}{}", NEXT[0].1);

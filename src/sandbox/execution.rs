@@ -85,7 +85,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let tests = &self.request.tests[self.outcomes.len()..];
-        let plans = self.plans[self.outcomes.len()..].to_vec();
+        let plans = &self.plans[self.outcomes.len()..];
         // Text grows at most twelvefold on its way (escapes, names of fields).
         let per_test =
             trace.map_or(0, |caps| 12 * caps.max_total_bytes) + 12 * limits.output_bytes + (64 << 10);
@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
             output_bytes: limits.output_bytes,
             code: &self.request.code,
             setup: &self.request.setup,
-            tests: tests.iter().zip(&plans).map(|(source, plan)| plan.work(source)).collect(),
+            tests: tests.iter().zip(plans).map(|(source, plan)| plan.work(source)).collect(),
             trace,
             keep_going: self.request.keep_going,
         };

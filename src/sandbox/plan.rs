@@ -19,7 +19,8 @@ pub(super) enum Plan {
     Inside,
     /// By comparing what that process tells.
     Outside {
-        /// Statements of the test before its assertions, for example imports: those that the asked expressions need.
+        /// Statements of the test before its assertions, for example imports, without the definitions
+        /// that are needed for what must not enter the process.
         prelude: String,
         /// All of them.
         whole_prelude: String,

@@ -57,8 +57,7 @@ def _plan(body):
 
 
 def _definitions(prelude):
-    """The names that the statements before the assertions define, and the names that each of them needs. Statements
-    that do more than import and define must run where the program is, and before it is asked."""
+    """The names that the statements before the assertions define, and the names that each of them needs."""
     found = {}
     for statement in prelude:
         defined = _defined(statement)
@@ -70,7 +69,8 @@ def _definitions(prelude):
 
 
 def _defined(statement):
-    """The names that a definition defines; `None` for an import."""
+    """The names that a definition defines; `None` for an import. A statement that does more must run where the program
+    is, and before it is asked."""
     if type(statement) in (ast.Import, ast.ImportFrom):
         return None
     if type(statement) in (ast.FunctionDef, ast.ClassDef) and not statement.decorator_list:

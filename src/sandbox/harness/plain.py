@@ -1,8 +1,8 @@
 # Plain data as text: what leaves a child as the value of a call, to be compared outside.
 #
 # A value becomes a tree of lists and texts that says its exact type (`tree_of`); from it come back the value
-# (`value_of`, where only trusted code runs) and a text that is the same for two values exactly where Python says that
-# they are equal (`canonical`). Only built-in types, a few of the standard library, and subclasses of them that leave
+# (`value_of`, where only trusted code runs) and a text that is the same for two values where Python says that they
+# are equal (`canonical`). Only built-in types, a few of the standard library, and subclasses of them that leave
 # `==` as it is are plain: an object that answers `==` by itself has no value that could be compared elsewhere.
 
 import decimal
