@@ -2,15 +2,19 @@
 //!
 //! `line_class` asks for the class of line 201 of a program whose first 200 lines the oracle knows, as in a
 //! session; `from_nothing` is the same question to an oracle that has seen nothing. `complete` does so for
-//! completions. `classify` is one round trip to CPython in the sandbox with 16 candidates of so many lines: some
-//! complete, some not, some wrong; with one line, `pass`, it is what the round trip itself takes. Its median and
-//! 99th percentile are printed.
+//! completions. `review` is what CPython, in the sandbox, says of 16 continuations of a program of so many lines, of which the
+//! last was committed after the review before, as in a session: half of the continuations can run, a quarter cannot yet, a
+//! quarter is wrong. `classify` is the same question about the whole programs. With no line, and `pass` for all, it is what
+//! the round trip itself takes. Medians and 99th percentiles are printed. `VIGOR_TEST_PYTHON` chooses another interpreter than
+//! `python3`.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Bencher, BenchmarkId, Criterion, criterion_group};
 use vigor::sandbox::{Pool, PoolConfig};
+use vigor::session::reviewer::{CPython, Reviewed, Reviewer};
 use vigor::syntax::SyntaxOracle;
 
 /// Lines of the prefix.
@@ -66,10 +70,10 @@ fn program(lines: usize) -> String {
     constants.chain((0..lines / each).map(|_| CLASS.to_owned())).collect()
 }
 
-/// 16 candidates with all but the last of `lines` lines in common.
-fn candidates(lines: usize) -> Vec<String> {
-    if lines == 1 {
-        return vec!["pass\n".to_owned(); 16];
+/// The first lines of a function, and 16 lines that may follow.
+fn continuations(lines: usize) -> (Vec<&'static str>, Vec<String>) {
+    if lines == 0 {
+        return (Vec::new(), vec!["pass\n".to_owned(); 16]);
     }
     let head = ["def combine(values, weights, scale, limit=0):\n", "    total = 0\n"];
     let body = [
@@ -78,11 +82,10 @@ fn candidates(lines: usize) -> Vec<String> {
         "        values[index] = [f\"{value} of {limit}\", total]  # both\n",
         "        print('at', index, sorted(values[index]), sep=', ')\n",
     ];
-    let prefix = head.into_iter().chain(body.into_iter().cycle()).take(lines - 1);
-    let prefix: String = prefix.collect();
+    let program = head.into_iter().chain(body.into_iter().cycle()).take(lines).collect();
     let next =
         ["        total += index\n", "        if index:\n", "    return total\n", "        total += = 1\n"];
-    next.iter().cycle().take(16).map(|line| format!("{prefix}{line}")).collect()
+    (program, next.iter().cycle().take(16).map(|line| (*line).to_owned()).collect())
 }
 
 /// Times what is asked about `next` of an oracle that has just been asked about `prefix`.
@@ -128,24 +131,43 @@ fn completion(c: &mut Criterion) {
     group.finish();
 }
 
-fn classify(c: &mut Criterion) {
+fn gate(c: &mut Criterion) {
     let launcher = env!("CARGO_BIN_EXE_vigor").into();
-    let pool = Pool::new(PoolConfig { launcher, workers: 1, ..PoolConfig::default() })
-        .expect("python3 and the vigor binary");
-    let mut group = c.benchmark_group("classify_16");
-    for lines in [1, 10, 38, LINES] {
-        let candidates = candidates(lines);
-        group.bench_function(BenchmarkId::from_parameter(lines), |b| b.iter(|| pool.classify(&candidates)));
-        let mut times: Vec<Duration> = Vec::new();
-        for _ in 0..500 {
-            let begun = Instant::now();
-            black_box(pool.classify(&candidates)).expect("verdicts");
-            times.push(begun.elapsed());
-        }
-        times.sort();
-        println!("classify_16/{lines}: median {:?}, 99th percentile {:?} of 500", times[250], times[495]);
+    let python = std::env::var_os("VIGOR_TEST_PYTHON").unwrap_or("python3".into()).into();
+    let pool = Pool::new(PoolConfig { python, launcher, workers: 1, ..PoolConfig::default() });
+    let pool = Arc::new(pool.expect("python3 and the vigor binary"));
+    let reviewer = CPython::new(pool.clone());
+    for lines in [0, 9, 37, LINES - 1] {
+        let (program, continuations) = continuations(lines);
+        let earlier = program[..lines.saturating_sub(1)].concat();
+        let program = program.concat();
+        let mut reviewed = Reviewed::default();
+        reviewer.review(&mut reviewed, &earlier, &continuations).expect("verdicts");
+        let review = || {
+            let gates = reviewer.review(&mut reviewed.clone(), black_box(&program), &continuations);
+            gates.expect("verdicts")
+        };
+        let whole: Vec<String> = continuations.iter().map(|line| format!("{program}{line}")).collect();
+        let classify = || pool.classify(black_box(&whole)).expect("verdicts");
+        assert_eq!(review(), classify());
+        time(c, "review_16", lines, review);
+        time(c, "classify_16", lines, classify);
     }
+}
+
+/// Times `ask`, about a program of `lines` lines and one more, for criterion and by its quantiles.
+fn time<T>(c: &mut Criterion, name: &str, lines: usize, ask: impl Fn() -> T) {
+    let mut group = c.benchmark_group(name);
+    group.bench_function(BenchmarkId::from_parameter(lines + 1), |b| b.iter(&ask));
     group.finish();
+    let mut times: Vec<Duration> = Vec::new();
+    for _ in 0..500 {
+        let begun = Instant::now();
+        black_box(ask());
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    println!("{name}/{}: median {:?}, 99th percentile {:?} of 500", lines + 1, times[250], times[495]);
 }
 
 /// Short: what is not timed, getting the oracle to line 200 again, can take longer than what is.
@@ -156,7 +178,7 @@ fn settings() -> Criterion {
         .measurement_time(Duration::from_millis(200))
 }
 
-criterion_group! { name = syntax; config = settings(); targets = line_class, completion, classify }
+criterion_group! { name = syntax; config = settings(); targets = line_class, completion, gate }
 
 fn main() {
     syntax();

@@ -13,7 +13,7 @@ use proptest::test_runner::TestRunner;
 use python_child::{compile_errors, interpreter, python};
 use vigor::sandbox::{Pool, PoolConfig};
 use vigor::session::trace::{Gate, LineClass};
-use vigor::syntax::{Head, Lexer, SyntaxOracle, complete};
+use vigor::syntax::{Head, Lexer, Outline, SyntaxOracle, complete};
 
 const FILES: usize = 300;
 const MOST_BYTES: usize = 40_000;
@@ -205,26 +205,88 @@ fn statements(text: &str) -> Vec<&str> {
     whole.filter(|text| (4..=80).contains(&text.lines().count())).collect()
 }
 
-/// True line prefixes with one change in their last line, always the same.
-fn mutated_prefixes(count: usize) -> Vec<String> {
+/// A beginning of a program, and lines after it, of which the first may have one change.
+struct Beginning {
+    program: String,
+    continuation: String,
+}
+
+/// True line prefixes, each with what follows: one to three lines, the first of them with one change. Always the same.
+fn mutated_beginnings(count: usize) -> Vec<Beginning> {
     let texts = standard_library().iter().filter(|text| !text.contains('\r'));
     let statements: Vec<&str> = texts.flat_map(|text| statements(text)).collect();
     if statements.is_empty() {
         return Vec::new();
     }
-    let cases = prop::collection::vec((any::<Index>(), any::<Index>(), mutation()), count)
+    let cases = prop::collection::vec((any::<Index>(), any::<Index>(), mutation(), 1..4usize), count)
         .new_tree(&mut TestRunner::deterministic())
         .expect("the strategy rejects nothing")
         .current();
-    let mutated = cases.iter().map(|(statement, line, mutation)| {
+    let mutated = cases.iter().map(|(statement, line, mutation, lines)| {
         let statement = *statement.get(&statements);
         let ends = line_ends(statement);
         let at = line.index(ends.len());
         let start = if at == 0 { 0 } else { ends[at - 1] };
         let line = statement[start..ends[at]].trim_end_matches('\n');
-        format!("{}{}\n", &statement[..start], mutate(line, mutation))
+        let rest = &statement[ends[at]..ends[(at + lines - 1).min(ends.len() - 1)]];
+        let continuation = format!("{}\n{rest}", mutate(line, mutation));
+        Beginning { program: statement[..start].to_owned(), continuation }
     });
     mutated.collect()
+}
+
+/// True line prefixes with one change in their last line, always the same.
+fn mutated_prefixes(count: usize) -> Vec<String> {
+    let first_line = |text: &str| text[..line_ends(text)[0]].to_owned();
+    let beginnings = mutated_beginnings(count).into_iter();
+    beginnings.map(|case| case.program + &first_line(&case.continuation)).collect()
+}
+
+/// What CPython says of outlines is what it says of the programs, to the letter. Returns how many had outlines.
+fn compare_outlines(beginnings: &[Beginning]) -> usize {
+    let whole = |case: &Beginning| format!("{}{}", case.program, case.continuation);
+    let programs: Vec<String> = beginnings.iter().map(|case| case.program.clone()).collect();
+    let accepted = cpython(&programs);
+    let (mut sources, mut outlined) = (Vec::new(), Vec::new());
+    for (case, gate) in beginnings.iter().zip(accepted) {
+        // The promise is about beginnings that CPython took.
+        if let (Gate::Complete | Gate::Incomplete, Some(outline)) = (gate, Outline::of(&case.program))
+            && let Some(short) = outline.with(&case.continuation)
+        {
+            sources.push(whole(case));
+            outlined.push(short);
+        }
+    }
+    for ((source, short), (whole, outline)) in
+        sources.iter().zip(&outlined).zip(cpython(&sources).into_iter().zip(cpython(&outlined)))
+    {
+        assert_eq!(whole, outline, "{source}\n---\n{short}");
+    }
+    sources.len()
+}
+
+#[test]
+fn cpython_says_the_same_of_outlines() {
+    let beginnings = mutated_beginnings(10_000);
+    let compared = compare_outlines(&beginnings);
+    println!("{compared} of {} beginnings with a changed line have outlines", beginnings.len());
+    assert!(compared * 10 >= beginnings.len() * 8, "{compared}");
+}
+
+#[test]
+fn cpython_says_the_same_of_outlines_of_whole_files() {
+    let mut beginnings = Vec::new();
+    for text in standard_library().iter().filter(|text| text.len() < 8_000).take(80) {
+        let ends = line_ends(text);
+        for (at, start) in [0].into_iter().chain(ends.iter().copied()).enumerate().step_by(3) {
+            let end = ends.get(at + at % 3).or(ends.last()).copied().unwrap_or(0).max(start);
+            let (program, continuation) = (text[..start].to_owned(), text[start..end].to_owned());
+            beginnings.push(Beginning { program, continuation });
+        }
+    }
+    let compared = compare_outlines(&beginnings);
+    println!("{compared} of {} beginnings of files have outlines", beginnings.len());
+    assert!(beginnings.is_empty() || compared * 2 >= beginnings.len(), "{compared}");
 }
 
 #[test]

@@ -97,6 +97,7 @@ impl<'a> Run<'a> {
                 .saturating_mul(tests.len())
                 .saturating_add(answers + (1 << 20))
                 .min(CHILD_OUTPUT_LIMIT),
+            last_word: String::new(),
         };
         let nonce = worker.nonce()?;
         let work = Work::Run {
@@ -313,12 +314,12 @@ fn compare(
     }
 }
 
-/// Has children do something with each of `items`, `together` of them in one round trip. Where an item ends its child,
+/// Has children do something with each of `items`, some of them in one round trip. Where an item ends its child,
 /// `lost` says what it, and maybe some of the items left, get; the rest goes on.
 fn each<I, T>(
     worker: &mut Worker,
     items: &[I],
-    together: usize,
+    Children { mut together, kept }: Children,
     work: impl for<'w> Fn(&'w str, u64, &'w [I]) -> Work<'w>,
     pick: impl Fn(Record) -> Option<T>,
     lost: impl Fn(&Ending, usize) -> Vec<T>,
@@ -329,16 +330,29 @@ fn each<I, T>(
         let rest = &items[start..(start + together).min(items.len())];
         let nonce = worker.nonce()?;
         let total = ITEM_SECONDS * rest.len() as f64;
-        let supervision = Supervision { idle: ITEM_SECONDS, total, cap: (64 << 10) * rest.len() + (1 << 20) };
+        let cap = (64 << 10) * rest.len() + (1 << 20);
+        let supervision = Supervision { idle: ITEM_SECONDS, total, cap, last_word: String::new() };
+        let supervision = if kept { supervision.kept(&nonce) } else { supervision };
         let (ending, body) = worker.exchange(&supervision, &work(&nonce, total as u64 + 1, rest))?;
         let (said, _) = records(&body, &nonce);
         found.extend(said.into_iter().filter_map(&pick).take(rest.len()));
-        if found.len() < start + rest.len() {
+        if kept && found.len() == start && rest.len() > 1 {
+            // It had told nothing when it ended, so that nobody knows at which item: one at a time, then.
+            together = 1;
+        } else if found.len() < start + rest.len() {
             let left = start + rest.len() - found.len();
             found.extend(lost(&ending, left));
         }
     }
     Ok(found)
+}
+
+/// How children share items.
+struct Children {
+    /// Items of one round trip, which one child gets.
+    together: usize,
+    /// It is a child that lives on.
+    kept: bool,
 }
 
 /// Asks CPython's compiler about sources; never runs them.
@@ -348,7 +362,7 @@ pub(super) fn classify(worker: &mut Worker, sources: &[String]) -> io::Result<Ve
     let mut gates = each(
         worker,
         &items,
-        items.len(),
+        Children { together: items.len(), kept: true },
         |nonce, cpu_seconds, sources| Work::Classify {
             nonce,
             memory_mb: ITEM_MEMORY_MB,
@@ -370,7 +384,7 @@ pub(super) fn judge(worker: &mut Worker, items: &[JudgeWork<'_>]) -> io::Result<
     each(
         worker,
         items,
-        items.len(),
+        Children { together: items.len(), kept: false },
         |nonce, cpu_seconds, items| Work::Judge { nonce, memory_mb: ITEM_MEMORY_MB, cpu_seconds, items },
         |record| if let Record::Judged { judged } = record { Some(judged) } else { None },
         |ending, left| {
@@ -385,7 +399,7 @@ pub(super) fn plan(worker: &mut Worker, tests: &[&str]) -> io::Result<Vec<Option
         worker,
         tests,
         // A child each: what one test sets up is not there for the next.
-        1,
+        Children { together: 1, kept: false },
         |nonce, cpu_seconds, tests| Work::Plan { nonce, memory_mb: ITEM_MEMORY_MB, cpu_seconds, tests },
         |record| if let Record::Plan { plan } = record { Some(Some(plan)) } else { None },
         |_, _| vec![None],

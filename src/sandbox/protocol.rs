@@ -58,6 +58,17 @@ pub(super) struct Supervision {
     pub total: f64,
     /// Bytes.
     pub cap: usize,
+    /// What ends the answer of a child that goes on to live, see [`Supervision::kept`]; empty where the end of the
+    /// child does.
+    pub last_word: String,
+}
+
+impl Supervision {
+    /// For work of which nothing runs: a child that the zygote keeps for it does it. Its answer ends with an empty
+    /// record.
+    pub fn kept(self, nonce: &str) -> Self {
+        Self { last_word: format!("{nonce}{:08x}", 0), ..self }
+    }
 }
 
 /// For the child.
@@ -131,8 +142,8 @@ impl Work<'_> {
 /// How the child ended, by the zygote.
 #[derive(Debug, Deserialize)]
 pub(super) struct Ending {
-    /// `closed` by itself, `hung up` (closed its pipe and lived on), `timeout`, `flood`; `no child` where the system had
-    /// no room for one, with the reason for a body.
+    /// `closed` by itself, `hung up` (closed its pipe and lived on), `timeout`, `flood`; `kept` where it did not end;
+    /// `no child` where the system had no room for one, with the reason for a body.
     pub ended: String,
     pub cpu_ms: u64,
     #[serde(default)]

@@ -15,7 +15,7 @@ use super::method::{EgCfgConfig, MethodConfig, SampleConfig, VigorConfig};
 use super::outcome::{Attempt, Counts, Outcome, Seconds, StepReport};
 use super::policy::{self, Budget};
 use super::prompts::{Prompt, Prompts};
-use super::reviewer::Reviewer;
+use super::reviewer::{Reviewed, Reviewer};
 use super::tester::Tester;
 use super::trace::{
     Alternative, Candidate, Decision, DecodedToken, End, EndReason, Event, LineClass, SCHEMA_VERSION,
@@ -67,6 +67,7 @@ impl Supervisor {
             program: prompt.program.clone(),
             committed: Vec::new(),
             conditional: None,
+            reviewed: Reviewed::default(),
             budget: Budget::new(attempt.limits),
             counts: Counts::default(),
             seconds: Seconds::default(),
@@ -145,6 +146,8 @@ struct Session<'a> {
     committed: Vec<u32>,
     /// The last conditional sequence and its tokens, whose cache the next one reuses.
     conditional: Option<(Sequence, Vec<u32>)>,
+    /// What the reviewer knows of the program.
+    reviewed: Reviewed,
     budget: Budget,
     counts: Counts,
     seconds: Seconds,
@@ -300,8 +303,9 @@ impl Session<'_> {
         self.add(usage);
 
         let started = Instant::now();
-        let prefixes: Vec<String> = proposals.iter().map(|p| format!("{}{}", self.program, p.text)).collect();
-        let gates = self.roles.reviewer.review(&prefixes)?;
+        let texts: Vec<String> = proposals.iter().map(|p| p.text.clone()).collect();
+        let gates = self.roles.reviewer.review(&mut self.reviewed, &self.program, &texts)?;
+        let prefixes: Vec<String> = texts.iter().map(|text| format!("{}{text}", self.program)).collect();
         let mut seen: HashMap<&str, usize> = HashMap::new();
         let mut candidates: Vec<Candidate> = Vec::with_capacity(proposals.len());
         for (index, (proposal, gate)) in proposals.iter().zip(gates).enumerate() {

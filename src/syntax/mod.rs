@@ -11,6 +11,7 @@
 //! | `scan` | a text that changes → its lines, read from where it differs |
 //! | `blocks` | logical lines → indentation levels, open headers, `try` without a handler |
 //! | `excerpt` | a text → its last line, with the headers over it |
+//! | `outline` | a program → what its continuations depend on |
 //! | `grammar` | tree-sitter, bounded; the rules of CPython that its grammar lacks |
 //! | `hanging` | lines inside of brackets, where the grammar takes them |
 //! | `complete` | prefix → shortest completion that runs |
@@ -27,6 +28,7 @@ mod hanging;
 mod lexer;
 mod line;
 mod oracle;
+mod outline;
 mod scan;
 mod scopes;
 mod strip;
@@ -36,6 +38,7 @@ pub use fence::extract_program;
 pub use lexer::{Lexer, in_string};
 pub use line::{Head, Indent, LexError, LexErrorKind, LogicalLine};
 pub use oracle::SyntaxOracle;
+pub use outline::Outline;
 pub use scopes::defines;
 pub use strip::strip;
 

@@ -52,8 +52,17 @@ class Status:
         self.nonce = nonce
 
     def send(self, record):
-        body = encode(record).encode("ascii")
-        data = self.nonce.encode("ascii") + b"%08x" % len(body) + body
+        self._write(self._framed(encode(record).encode("ascii")))
+
+    def send_last(self, records):
+        """Records, and the last word of an answer after which this process lives on: a record of nothing."""
+        bodies = [encode(record).encode("ascii") for record in records]
+        self._write(b"".join(map(self._framed, bodies + [b""])))
+
+    def _framed(self, body):
+        return self.nonce.encode("ascii") + b"%08x" % len(body) + body
+
+    def _write(self, data):
         view = 0
         try:
             while view < len(data):
@@ -300,18 +309,27 @@ def run_test(codes, test, caps, status, output):
 
 def classify(source):
     """CPython's own verdict on a source: complete, not finished yet, or beyond repair."""
+    # In this mode the flags change nothing but what an error at the end of the source is called, so one look is enough.
+    # Where the last newline is missing, it is the plain compiler's word that counts.
+    flags = (_INCOMPLETE_FLAGS or 0) if source.endswith("\n") else 0
     try:
-        _compile(source, PROGRAM, "exec", 0, True)
+        _compile(source, PROGRAM, "exec", flags, True)
         return {"verdict": "complete"}
     except _SyntaxError as error:
+        if flags and _says_incomplete(error):
+            return {"verdict": "incomplete"}
         message = clean((error.msg if type(error.msg) is str else "invalid syntax")[:MESSAGE_LIMIT])
     except (ValueError, OverflowError, RecursionError, _MEMORY_ERROR) as error:
         return {"verdict": "invalid", "message": exception_message(error, MESSAGE_LIMIT) or "too complex"}
     try:
-        incomplete = _is_incomplete(source)
+        incomplete = not flags and _is_incomplete(source)
     except BaseException:
         incomplete = False
     return {"verdict": "incomplete"} if incomplete else {"verdict": "invalid", "message": message}
+
+
+def _says_incomplete(error):
+    return error.msg == "incomplete input" or type(error) is not _SyntaxError and "Incomplete" in type_name(error)
 
 
 def _is_incomplete(source):
@@ -321,9 +339,7 @@ def _is_incomplete(source):
         try:
             _compile(source, PROGRAM, "exec", _INCOMPLETE_FLAGS, True)
         except _SyntaxError as error:
-            return type(error) is not _SyntaxError and "Incomplete" in type_name(error) or (
-                error.msg == "incomplete input"
-            )
+            return _says_incomplete(error)
         return True
     # Python 3.9: an error that moves when a line is added is an error about the end of the source.
     errors = []
@@ -336,11 +352,6 @@ def _is_incomplete(source):
     return errors[0] != errors[1]
 
 
-def classify_all(request, status, output):
-    for source in request["sources"]:
-        status.send({"record": "gate", "gate": classify(source)})
-
-
 def plan_all(request, status, output):
     for source in request["tests"]:
         status.send({"record": "plan", "plan": plan(source)})
@@ -351,13 +362,31 @@ def judge_all(request, status, output):
         status.send({"record": "judged", "judged": judge(item)})
 
 
-TASKS = {"run": run_request, "classify": classify_all, "plan": plan_all, "judge": judge_all}
+TASKS = {"run": run_request, "plan": plan_all, "judge": judge_all}
+
+
+def read_request(request_fd):
+    size = int.from_bytes(read_exactly(request_fd, 4), "little")
+    return parse_json(read_exactly(request_fd, size).decode("utf-8"))
+
+
+def run_compiler(request_fd, status_fd, seal, output):
+    """The life of the child that compiles: lock the door, then answer one request after the other. Nothing that it is
+    given runs. Out of memory it ends, like every child."""
+    sealed = False
+    while True:
+        request = read_request(request_fd)
+        status = Status(status_fd, request["nonce"])
+        if not sealed:
+            set_limits(request["memory_mb"], request["cpu_seconds"])
+            seal()
+            sealed = True
+        status.send_last([{"record": "gate", "gate": classify(source)} for source in request["sources"]])
 
 
 def run_child(request_fd, status_fd, seal, output):
     """The whole life of a child: wait for a request, lock the door, run it, leave without clean-up."""
-    size = int.from_bytes(read_exactly(request_fd, 4), "little")
-    request = parse_json(read_exactly(request_fd, size).decode("utf-8"))
+    request = read_request(request_fd)
     os.close(request_fd)
     status = Status(status_fd, request.pop("nonce"))
     code = EXIT_HARNESS

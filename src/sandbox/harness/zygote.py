@@ -13,6 +13,12 @@ CONTROL = 3
 # How long a process may take to leave after it closed its descriptors.
 LEAVING_MS = 1000
 SCRATCH = "/scratch"
+# What `listen` says of a child that has answered and waits for its next request.
+KEPT = "kept"
+# The compiler is replaced after so many requests, and after so many seconds: its limit of CPU time holds for all of
+# them together.
+COMPILER_REQUESTS = 256
+COMPILER_SECONDS = 5.0
 
 # How often, and how many seconds apart, a fork that the system has no room for is tried.
 FORK_TRIES = 40
@@ -173,9 +179,9 @@ def empty_scratch():
 
 
 class Child:
-    """A forked child that waits for its request."""
+    """A forked child that waits for its request; where `life` is not `run_child`, for several."""
 
-    def __init__(self, seal, output):
+    def __init__(self, seal, output, life=run_child):
         request_read, self.request = os.pipe()
         self.status, status_write = os.pipe()
         try:
@@ -198,7 +204,7 @@ class Child:
                 os.dup2(101, 4)
                 os.close(100)
                 os.close(101)
-                run_child(4, 3, seal, output)
+                life(4, 3, seal, output)
             finally:
                 os._exit(EXIT_HARNESS)
         os.close(request_read)
@@ -206,12 +212,19 @@ class Child:
 
     def run(self, header, payload):
         """Feeds the child, listens until it is done or its time is over, reaps it."""
+        ended, data = self.listen(header, payload)
+        return self.reap(ended), data
+
+    def listen(self, header, payload):
+        """Feeds the child and listens. It is done when it closes its pipe or, where it is kept, says its last word."""
+        last_word = header["last_word"].encode("ascii")
         os.set_blocking(self.request, False)
         now = time.monotonic()
         total = now + header["total"]
         idle = now + header["idle"]
         data = []
         size = 0
+        tail = b""
         ended = None
         to_send = memoryview(len(payload).to_bytes(4, "little") + payload)
         poll = select.poll()
@@ -248,6 +261,14 @@ class Child:
                     if size > header["cap"]:
                         ended = "flood"
                         break
+                    if last_word:
+                        tail = (tail + part)[-len(last_word) :]
+                        if tail == last_word:
+                            return KEPT, b"".join(data)[: -len(last_word)]
+        return ended, b"".join(data)
+
+    def reap(self, ended):
+        """Ends the child; says how it ended."""
         # A child that closed its pipe has nothing more to say: it is leaving, or it does not want to be heard.
         if ended == "closed" and not has_ended(self.pid, LEAVING_MS):
             ended = "hung up"
@@ -261,7 +282,40 @@ class Child:
             reply["signal"] = os.WTERMSIG(status)
         else:
             reply["exit"] = os.WEXITSTATUS(status)
-        return reply, b"".join(data)
+        return reply
+
+
+class Compiler:
+    """The child that answers what is only to be compiled. As nothing of it runs, one child can answer many requests; it
+    is replaced before what they left in it could tell."""
+
+    def __init__(self, seal, output):
+        self.seal = seal
+        self.output = output
+        self.child = None
+
+    def run(self, header, payload):
+        if self.child is None:
+            self.child = Child(self.seal, self.output, run_compiler)
+            self.requests = 0
+            self.seconds = 0.0
+        begun = time.monotonic()
+        ended, data = self.child.listen(header, payload)
+        self.requests += 1
+        self.seconds += time.monotonic() - begun
+        if ended == KEPT:
+            reply = {"ended": KEPT, "cpu_ms": 0}
+            if self.requests >= COMPILER_REQUESTS or self.seconds >= COMPILER_SECONDS:
+                self.end()
+        else:
+            child, self.child = self.child, None
+            reply = child.reap(ended)
+        return reply, data
+
+    def end(self):
+        child, self.child = self.child, None
+        if child is not None:
+            child.reap("replaced")
 
 
 def preload():
@@ -321,23 +375,36 @@ def zygote(init):
     send_frame({"version": version, "sealed": sealed, "detail": detail, "not_loaded": not_loaded})
     gc.collect()
     gc.freeze()
+    compiler = Compiler(seal, output)
     while True:
         try:
             child, problem = Child(seal, output), None
         except OSError as error:
             child, problem = None, error
         # A function of its own: what it was told is not to be found in the frames around the next child.
-        serve(child, problem)
+        while not serve(child, problem, compiler):
+            pass
         if longest_file:
             # Where this fails the worker ends, and another takes its place.
             empty_scratch()
 
 
-def serve(child, problem):
-    """One request."""
+def serve(child, problem, compiler):
+    """One request. True: the child has had it."""
     header = parse_json(read_frame().decode("utf-8"))
     payload = read_frame()
+    if header["last_word"]:
+        try:
+            send_frame(*compiler.run(header, payload))
+        except OSError as error:
+            send_no_child(error)
+        return False
     if child is None:
-        send_frame({"ended": "no child", "cpu_ms": 0}, exception_message(problem, 200).encode("utf-8"))
+        send_no_child(problem)
     else:
         send_frame(*child.run(header, payload))
+    return True
+
+
+def send_no_child(problem):
+    send_frame({"ended": "no child", "cpu_ms": 0}, exception_message(problem, 200).encode("utf-8"))
