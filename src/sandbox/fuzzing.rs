@@ -33,7 +33,7 @@ pub fn child_output(output: &[u8]) -> ExecReport {
     .map(Arc::new);
     let request = ExecRequest {
         code: "def f(x):\n    return 4\n".to_owned(),
-        tests: vec![String::new(); plans.len()],
+        tests: vec!["".into(); plans.len()],
         keep_going: true,
         ..ExecRequest::default()
     };
