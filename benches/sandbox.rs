@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use vigor::sandbox::{ExecRequest, Policy, Pool, PoolConfig, TraceCaps};
+use vigor::sandbox::{ExecRequest, ExecTest, Policy, Pool, PoolConfig, TraceCaps};
 
 const PROGRAM: &str = "\
 def longest_run(values, limit):
@@ -86,7 +86,7 @@ fn main() {
     };
     let request = ExecRequest {
         code: PROGRAM.to_owned(),
-        tests: TESTS.map(str::to_owned).to_vec(),
+        tests: TESTS.map(ExecTest::from).to_vec(),
         trace: Some(TraceCaps::default()),
         ..ExecRequest::default()
     };

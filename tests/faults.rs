@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use host::{Holdings, Snapshot, descendants, resident};
-use vigor::sandbox::{ExecRequest, Limits, Pool, PoolConfig, SandboxError, TraceCaps};
+use vigor::sandbox::{ExecRequest, ExecTest, Limits, Pool, PoolConfig, SandboxError, TraceCaps};
 
 const EXECUTIONS: usize = 10_000;
 const THREADS: usize = 4;
@@ -360,7 +360,7 @@ impl Execution {
         let hangs = self.program == HANGS;
         ExecRequest {
             code: format!("{code}{mark}"),
-            tests: TESTS.map(str::to_owned).to_vec(),
+            tests: TESTS.map(ExecTest::from).to_vec(),
             trace: self.trace.then(TraceCaps::default),
             limits: Limits {
                 wall_test_seconds: if hangs { 0.05 } else { 10.0 },
@@ -503,7 +503,7 @@ fn workers_that_do_not_start(notes: &Path) {
     let pool = pool(1, std::env::current_exe().expect("a path")).expect("a pool");
     let lost = ExecRequest {
         code: format!("def f(x):\n    return x * x\n{}", mark(CloseBefore, 0, "")),
-        tests: TESTS[..1].iter().map(|test| test.to_string()).collect(),
+        tests: TESTS[..1].iter().map(|test| (*test).into()).collect(),
         ..ExecRequest::default()
     };
     let plain = ExecRequest { code: "def f(x):\n    return x * x\n".to_owned(), ..lost.clone() };

@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 
 use host::cases::{Case, run};
 use host::{Snapshot, Targets, crate_folder};
-use vigor::sandbox::{ExecRequest, Limits, TraceCaps, Verdict};
+use vigor::sandbox::{ExecRequest, ExecTest, Limits, TraceCaps, Verdict};
 
 const LIMITS_OF_ONE_INTERPRETER: &str = "limits_of_one_interpreter";
 
@@ -48,7 +48,7 @@ fn case(
 ) -> Case {
     let request = ExecRequest {
         code,
-        tests,
+        tests: tests.into_iter().map(ExecTest::from).collect(),
         trace: Some(TraceCaps::default()),
         limits: Limits {
             wall_test_seconds: seconds,

@@ -16,7 +16,7 @@ fn pool() -> &'static Pool {
 fn run(code: &str, tests: &[String]) -> ExecReport {
     let request = ExecRequest {
         code: code.to_owned(),
-        tests: tests.to_vec(),
+        tests: tests.iter().map(|test| test.as_str().into()).collect(),
         limits: Limits { wall_test_seconds: 3.0, wall_total_seconds: 60.0, ..Limits::default() },
         keep_going: true,
         ..ExecRequest::default()

@@ -141,6 +141,7 @@ fn small_run() -> tempfile::TempDir {
         prompt: String::new(),
         prompt_kind: PromptKind::Text,
         entry_point: None,
+        imports: String::new(),
         setup: String::new(),
         guiding_tests: vec![],
         held_out_tests: vec![],

@@ -181,6 +181,7 @@ fn tasks_are_selected_in_the_datasets_order() {
         prompt: String::new(),
         prompt_kind: PromptKind::Text,
         entry_point: None,
+        imports: String::new(),
         setup: String::new(),
         guiding_tests: vec![],
         held_out_tests: vec![],

@@ -36,6 +36,7 @@ fn tasks(count: usize) -> Vec<Task> {
         prompt: format!("def f{i}():\n"),
         prompt_kind: PromptKind::Code,
         entry_point: Some(format!("f{i}")),
+        imports: String::new(),
         setup: String::new(),
         guiding_tests: Vec::new(),
         held_out_tests: Vec::new(),

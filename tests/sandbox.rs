@@ -30,7 +30,7 @@ fn pool() -> &'static Pool {
 fn request(code: &str, tests: &[&str]) -> ExecRequest {
     ExecRequest {
         code: code.to_owned(),
-        tests: tests.iter().map(|test| test.to_string()).collect(),
+        tests: tests.iter().map(|test| (*test).into()).collect(),
         limits: Limits { wall_test_seconds: 2.0, wall_total_seconds: 20.0, ..Limits::default() },
         keep_going: true,
         ..ExecRequest::default()
@@ -349,7 +349,7 @@ fn caps_on_a_trace_hold() {
         assert!(trace.events.len() <= 25, "{}", trace.events.len());
     }
     request.code = "def f():\n    text = 'ab' * 10**6\n    return [text] * 3\n".to_owned();
-    request.tests = vec!["f()".to_owned()];
+    request.tests = vec!["f()".into()];
     request.trace = Some(TraceCaps { max_value_bytes: 10, ..TraceCaps::default() });
     let report = pool().execute(&request).unwrap();
     let last = report.tests[0].trace.as_ref().unwrap().events.last().unwrap();

@@ -33,7 +33,7 @@ fn names(pool: &Pool) -> Vec<String> {
 /// The verdict on a program with a function `f`, called once.
 fn verdict(pool: &Pool, code: &str, test: &str, limits: Limits) -> String {
     let request =
-        ExecRequest { code: code.to_owned(), tests: vec![test.to_owned()], limits, ..ExecRequest::default() };
+        ExecRequest { code: code.to_owned(), tests: vec![test.into()], limits, ..ExecRequest::default() };
     let record = pool.execute(&request).expect("a report").tests[0].verdict.record();
     if record.message.is_empty() { record.kind } else { format!("{}: {}", record.kind, record.message) }
 }

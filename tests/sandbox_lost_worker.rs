@@ -32,7 +32,7 @@ fn a_lost_worker_is_replaced() {
     let pool = Pool::new(config).expect("a pool");
     let request = ExecRequest {
         code: "import time\ndef f():\n    time.sleep(0.5)\n    return 1\n".to_owned(),
-        tests: vec!["assert f() == 1".to_owned()],
+        tests: vec!["assert f() == 1".into()],
         ..ExecRequest::default()
     };
     // While it waits for work …

@@ -50,7 +50,7 @@ fn pool(python: &str) -> Pool {
 fn kind(pool: &Pool, number: usize) -> String {
     let request = ExecRequest {
         code: format!("def f():\n    return {number}\n"),
-        tests: vec![format!("assert f() == {number}")],
+        tests: vec![format!("assert f() == {number}").into()],
         ..ExecRequest::default()
     };
     pool.execute(&request).expect("a report").tests[0].verdict.record().kind

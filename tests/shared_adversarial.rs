@@ -60,7 +60,7 @@ fn every_hostile_program_gets_its_verdict() {
         let (code, test) = split(&String::from_utf8_lossy(&bytes));
         let request = ExecRequest {
             code,
-            tests: vec![test],
+            tests: vec![test.into()],
             trace: Some(TraceCaps::default()),
             limits: Limits { wall_test_seconds: 3.0, wall_total_seconds: 6.0, ..Limits::default() },
             ..ExecRequest::default()

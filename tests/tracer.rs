@@ -39,7 +39,7 @@ fn pythons() -> Vec<PathBuf> {
 fn request(code: &str, tests: &[&str], trace: Option<TraceCaps>) -> ExecRequest {
     ExecRequest {
         code: code.to_owned(),
-        tests: tests.iter().map(|test| test.to_string()).collect(),
+        tests: tests.iter().map(|test| (*test).into()).collect(),
         trace,
         limits: Limits { wall_test_seconds: 10.0, ..Limits::default() },
         keep_going: true,
@@ -209,7 +209,7 @@ def f():
 
 fn minimal(program: &str, trace: &Trace) -> String {
     let caps = SignalCaps { mode: SignalMode::Minimal, ..SignalCaps::default() };
-    signal_text(&[SignalEntry { program, invocation: "f()", trace }], &caps).text
+    signal_text(&[SignalEntry { program, invocation: "f()", printed: None, trace }], &caps).text
 }
 
 #[test]
@@ -471,7 +471,7 @@ def deep(n):
     return n and deep(n - 1)
 ";
     let trace = trace_of(program, "f(1)", TraceCaps::default());
-    let entry = SignalEntry { program, invocation: "f(1)", trace: &trace };
+    let entry = SignalEntry { program, invocation: "f(1)", printed: None, trace: &trace };
     let signal = signal_text(&[entry], &SignalCaps::default());
     assert_eq!(signal.text, SIGNAL.replace("PROGRAM\n", program));
     assert!(!signal.capped);

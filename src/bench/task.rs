@@ -20,12 +20,14 @@ pub fn task() -> Task {
         source: format!("assert {call} == {expected}"),
         call: Some(call.into()),
         expected: Some(expected.into()),
+        script: None,
     };
     Task {
         id: "bench/longest_plateau".into(),
         prompt: PROMPT.into(),
         prompt_kind: PromptKind::Code,
         entry_point: Some("longest_plateau".into()),
+        imports: String::new(),
         setup: String::new(),
         guiding_tests: vec![
             test("longest_plateau([1, 2, 2, 2, 3, 3])", "(2, 3)"),

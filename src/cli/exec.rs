@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use vigor::sandbox::{
-    EventKind, ExecReport, ExecRequest, Limits, Pool, PoolConfig, Trace, TraceCaps, TraceEvent, Verdict,
+    EventKind, ExecReport, ExecRequest, ExecTest, Limits, Pool, PoolConfig, Trace, TraceCaps, TraceEvent,
+    Verdict,
 };
 use vigor::syntax::{Lexer, LogicalLine};
 
@@ -84,7 +85,7 @@ pub fn exec(args: &Exec) -> Result<u8, Failure> {
     };
     let request = ExecRequest {
         code,
-        tests,
+        tests: tests.into_iter().map(ExecTest::from).collect(),
         trace: args.trace.then(TraceCaps::default),
         limits,
         keep_going: true,

@@ -197,12 +197,13 @@ fn task_of(prompt: &str, tests: &[String]) -> Task {
     let entry_point = prompt.lines().filter_map(name).next_back();
     let test = |source: &String| {
         let call = entry_point.as_deref().and_then(|entry| vigor::feedback::invocation(source, entry));
-        Test { source: source.clone(), call: call.map(str::to_owned), expected: None }
+        Test { call: call.map(str::to_owned), ..Test::statements(source) }
     };
     Task {
         id: "prompt".into(),
         prompt: prompt.into(),
         prompt_kind: if entry_point.is_some() { PromptKind::Code } else { PromptKind::Text },
+        imports: String::new(),
         setup: String::new(),
         guiding_tests: tests.iter().map(test).collect(),
         held_out_tests: Vec::new(),

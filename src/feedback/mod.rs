@@ -20,6 +20,8 @@ pub struct SignalEntry<'a> {
     pub program: &'a str,
     /// The call, without the expected value: see [`invocation`].
     pub invocation: &'a str,
+    /// What it printed, where that is what a test is about.
+    pub printed: Option<&'a str>,
     /// What it did.
     pub trace: &'a Trace,
 }
@@ -100,9 +102,10 @@ pub fn signal_text(entries: &[SignalEntry<'_>], caps: &SignalCaps) -> SignalText
 /// One entry of at most `limit` characters; `None` when not even its first event fits.
 fn render_entry(entry: &SignalEntry<'_>, caps: &SignalCaps, limit: usize) -> Option<SignalText> {
     let head = format!(
-        "# Function:\n{}\n# Invocation:\n{}\n# Execution Trace:\n",
+        "# Function:\n{}\n# Invocation:\n{}\n{}# Execution Trace:\n",
         entry.program.trim_end(),
-        entry.invocation.trim()
+        entry.invocation.trim(),
+        entry.printed.map_or_else(String::new, |text| format!("# Printed:\n{}\n", text.trim_end()))
     );
     let left = limit.checked_sub(chars(&head))?;
     let trace = match caps.mode {
@@ -161,7 +164,10 @@ mod tests {
 
     fn signal(caps: SignalCaps) -> SignalText {
         let trace = trace();
-        signal_text(&[SignalEntry { program: PROGRAM, invocation: "f(1)", trace: &trace }], &caps)
+        signal_text(
+            &[SignalEntry { program: PROGRAM, invocation: "f(1)", printed: None, trace: &trace }],
+            &caps,
+        )
     }
 
     #[test]
@@ -199,6 +205,18 @@ Return Value: [2]
     }
 
     #[test]
+    fn what_a_script_printed_stands_before_its_trace() {
+        let trace = trace();
+        let entry =
+            SignalEntry { program: PROGRAM, invocation: "input:\n1", printed: Some("2\n"), trace: &trace };
+        let text = signal_text(&[entry], &SignalCaps::default()).text;
+        assert!(
+            text.contains("\n# Invocation:\ninput:\n1\n# Printed:\n2\n# Execution Trace:\n= {"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn minimal() {
         let signal = signal(SignalCaps { mode: SignalMode::Minimal, ..SignalCaps::default() });
         let (_, trace) = signal.text.split_once("# Execution Trace:\n").expect("the part");
@@ -217,7 +235,7 @@ Return Value: [2]
     #[test]
     fn entries_that_do_not_fit_are_left_out() {
         let trace = trace();
-        let entry = SignalEntry { program: PROGRAM, invocation: "f(1)", trace: &trace };
+        let entry = SignalEntry { program: PROGRAM, invocation: "f(1)", printed: None, trace: &trace };
         let one = signal_text(&[entry], &SignalCaps::default());
         let caps = SignalCaps { max_total_chars: chars(&one.text) + 20, ..SignalCaps::default() };
         let two = signal_text(&[entry, entry], &caps);
@@ -229,7 +247,7 @@ Return Value: [2]
     fn nothing_to_show_is_an_empty_text() {
         assert_eq!(signal_text(&[], &SignalCaps::default()), SignalText::default());
         let empty = Trace::default();
-        let entry = SignalEntry { program: PROGRAM, invocation: "f(1)", trace: &empty };
+        let entry = SignalEntry { program: PROGRAM, invocation: "f(1)", printed: None, trace: &empty };
         assert_eq!(signal_text(&[entry], &SignalCaps::default()).text, "");
     }
 }

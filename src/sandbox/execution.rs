@@ -8,7 +8,7 @@ use super::plan::{Check, Plan};
 use super::protocol::{Answer, Ending, JudgeWork, Judged, Record, Supervision, Work, records};
 use super::source::source_lines;
 use super::worker::Worker;
-use super::{ExecReport, ExecRequest, Judge, TestOutcome, Trace, Verdict};
+use super::{ExecReport, ExecRequest, ExecTest, Judge, ScriptTest, TestOutcome, Trace, Verdict};
 use crate::session::trace::Gate;
 
 /// Exit status of a child that had no memory left to say so.
@@ -19,6 +19,9 @@ const CHILD_OUTPUT_LIMIT: usize = 128 << 20;
 
 /// Longest text of a value in a message, in characters; the harness's own are shorter.
 const SHOWN_LIMIT: usize = 300;
+
+/// Longest text, in characters, that a report keeps of what a script printed.
+const PRINTED_LIMIT: usize = 1000;
 
 /// Longest source, in bytes, that is given to the compiler.
 const SOURCE_LIMIT: usize = 1 << 20;
@@ -107,7 +110,7 @@ impl<'a> Run<'a> {
             output_bytes: limits.output_bytes,
             code: &self.request.code,
             setup: &self.request.setup,
-            tests: tests.iter().zip(plans).map(|(source, plan)| plan.work(source)).collect(),
+            tests: tests.iter().zip(plans).map(|(test, plan)| plan.work(test)).collect(),
             trace,
             keep_going: self.request.keep_going,
         };
@@ -139,8 +142,17 @@ impl<'a> Run<'a> {
                         return;
                     }
                     self.keep(&output, limits.output_bytes);
-                    let verdict = compare(&plan, &answers, verdict, &mut judged);
+                    let verdict = match (&*plan, self.request.tests.get(self.outcomes.len())) {
+                        (Plan::Script, Some(ExecTest::Script(script))) => {
+                            printed_right(script, &answers, verdict)
+                        }
+                        _ => compare(&plan, &answers, verdict, &mut judged),
+                    };
                     self.give(verdict, trace);
+                    if let (Plan::Script, Some(last)) = (&*plan, self.outcomes.last_mut()) {
+                        let text = answers.first().and_then(|answer| answer.value.as_deref());
+                        last.printed = text.map(|text| text.chars().take(PRINTED_LIMIT).collect());
+                    }
                     loading = true;
                 }
                 // The harness says this only of a program that does not load.
@@ -200,9 +212,9 @@ impl<'a> Run<'a> {
             let trace = trace.map(|trace| trace.canonical(self.lines));
             let judge = match *self.plan() {
                 Plan::Inside => Judge::Inside,
-                Plan::Outside { .. } | Plan::Broken { .. } => Judge::Outside,
+                Plan::Outside { .. } | Plan::Script | Plan::Broken { .. } => Judge::Outside,
             };
-            self.outcomes.push(TestOutcome { verdict: verdict.canonical(), judge, trace });
+            self.outcomes.push(TestOutcome { verdict: verdict.canonical(), judge, trace, printed: None });
         }
     }
 
@@ -279,7 +291,7 @@ fn compare(
     let asks = match plan {
         Plan::Outside { asks, .. } => asks,
         Plan::Broken { message } => return Verdict::HarnessError { message: message.clone() },
-        Plan::Inside => &Vec::new(),
+        Plan::Inside | Plan::Script => &Vec::new(),
     };
     let mut found = None;
     for (ask, answer) in asks.iter().zip(answers) {
@@ -311,6 +323,20 @@ fn compare(
         Some(verdict) => verdict,
         None if said.passed() && answers.len() != asks.len() => intruded(),
         None => said,
+    }
+}
+
+/// The verdict on a script: what its process says, and where that is a pass, whether it printed what it should.
+fn printed_right(script: &ScriptTest, answers: &[Answer], said: Verdict) -> Verdict {
+    match (said, answers) {
+        (Verdict::HarnessError { message }, _) => broke(&message),
+        (Verdict::Passed, [Answer { value: Some(printed), .. }]) => match script.difference(printed) {
+            None => Verdict::Passed,
+            Some(message) => Verdict::Failed { message },
+        },
+        (Verdict::Passed, [Answer { value: None, .. }]) => Verdict::Output,
+        (Verdict::Passed, _) => intruded(),
+        (said, _) => said,
     }
 }
 
@@ -433,7 +459,7 @@ mod tests {
         let equal = Check::Equal { value: "i4".to_owned(), shown: "4".to_owned() };
         let asks = vec![Ask { expression: "f(2)".to_owned(), check: equal, message: None }];
         let plans = [Arc::new(Plan::Outside { prelude: String::new(), whole_prelude: String::new(), asks })];
-        let request = ExecRequest { tests: vec!["assert f(2) == 4".to_owned()], ..ExecRequest::default() };
+        let request = ExecRequest { tests: vec!["assert f(2) == 4".into()], ..ExecRequest::default() };
         let ending = Ending { ended: "closed".to_owned(), cpu_ms: 1, exit: Some(0), signal: None };
         let said = |json: &str| {
             let body = format!("n{:08x}{json}", json.len());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::execution::outcomes;
 use super::plan::{Ask, Check, Plan};
 use super::protocol::{Ending, Launched, Ready, read_frame, read_json};
-use super::{ExecReport, ExecRequest, Trace};
+use super::{Comparison, ExecReport, ExecRequest, ExecTest, ScriptTest, Trace};
 
 /// The nonce of [`child_output`].
 pub const NONCE: &str = "n0nce";
@@ -13,8 +13,11 @@ pub const NONCE: &str = "n0nce";
 /// The value that the first test of [`child_output`] expects, as text.
 pub const EXPECTED: &str = "i4";
 
+/// What the scripts of [`child_output`] should print.
+pub const PRINTED: &str = "Yes 1.50";
+
 /// The outcomes of a request of which a child wrote `output` and then ended: of a test judged outside by a value, one
-/// judged outside by an expression (which never holds), and one judged inside.
+/// judged outside by an expression (which never holds), one judged inside, and one script for each kind of comparison.
 pub fn child_output(output: &[u8]) -> ExecReport {
     let ask = |check| Plan::Outside {
         prelude: String::new(),
@@ -29,11 +32,20 @@ pub fn child_output(output: &[u8]) -> ExecReport {
             plain: false,
         }),
         Plan::Inside,
+        Plan::Script,
+        Plan::Script,
+        Plan::Script,
+        Plan::Script,
     ]
     .map(Arc::new);
+    let script = |comparison| {
+        ExecTest::Script(ScriptTest { stdin: String::new(), stdout: PRINTED.to_owned(), comparison })
+    };
+    let scripts = [Comparison::Text, Comparison::Decimals, Comparison::Close, Comparison::Words].map(script);
+    let tests = (0..3).map(|_| ExecTest::Python(String::new())).chain(scripts).collect();
     let request = ExecRequest {
         code: "def f(x):\n    return 4\n".to_owned(),
-        tests: vec![String::new(); plans.len()],
+        tests,
         keep_going: true,
         ..ExecRequest::default()
     };

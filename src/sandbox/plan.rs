@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
+use super::ExecTest;
 use super::protocol::{Answer, TestWork};
 
 /// How one test is judged. Made from the test alone, by a child that never sees a program.
@@ -27,6 +28,9 @@ pub(super) enum Plan {
         /// One an assertion.
         asks: Vec<Ask>,
     },
+    /// By comparing what the program printed, run as a script. No child plans it.
+    #[serde(skip)]
+    Script,
     /// Not at all: it is no Python.
     Broken {
         /// What the compiler says.
@@ -81,6 +85,9 @@ impl Ask {
     }
 }
 
+/// Most bytes of a record that hold what a script printed: 4 MiB of text, of which a character can take six bytes.
+const SCRIPT_ANSWER: usize = 24 << 20;
+
 impl Plan {
     /// Whether a value could not be told that an assertion needs, for example an iterator: then it is judged inside.
     pub fn is_beyond(&self, answers: &[Answer]) -> bool {
@@ -92,7 +99,11 @@ impl Plan {
 
     /// Most bytes that a child's answers to this test can take in a record.
     pub fn answer_bytes(&self) -> usize {
-        let Plan::Outside { asks, .. } = self else { return 0 };
+        let asks = match self {
+            Plan::Outside { asks, .. } => asks,
+            Plan::Script => return SCRIPT_ANSWER,
+            Plan::Inside | Plan::Broken { .. } => return 0,
+        };
         let one = |ask: &Ask| match ask.check {
             Check::Holds { .. } => 3 << 20,
             Check::Equal { .. } | Check::Truth { .. } => 256 << 10,
@@ -100,14 +111,15 @@ impl Plan {
         asks.iter().map(one).sum()
     }
 
-    /// What the child gets of the test `source`.
-    pub fn work<'a>(&'a self, source: &'a str) -> TestWork<'a> {
-        match self {
-            Plan::Inside | Plan::Broken { .. } => TestWork::Inside { source },
-            Plan::Outside { prelude, asks, .. } => TestWork::Outside {
+    /// What the child gets of `test`.
+    pub fn work<'a>(&'a self, test: &'a ExecTest) -> TestWork<'a> {
+        match (self, test) {
+            (_, ExecTest::Script(script)) => TestWork::Script { stdin: &script.stdin },
+            (Plan::Outside { prelude, asks, .. }, _) => TestWork::Outside {
                 prelude,
                 asks: asks.iter().map(|ask| (ask.expression.as_str(), ask.check.needs())).collect(),
             },
+            (_, ExecTest::Python(source)) => TestWork::Inside { source },
         }
     }
 }
@@ -132,16 +144,20 @@ impl Plans {
     /// The plan of each test. `make` is asked once for those that are not known yet.
     pub fn of<E>(
         &self,
-        tests: &[String],
+        tests: &[ExecTest],
         make: impl FnOnce(&[&str]) -> Result<Vec<Option<Plan>>, E>,
     ) -> Result<Vec<Arc<Plan>>, E> {
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: HashMap<&str, Arc<Plan>> = {
             let known = known();
-            tests.iter().filter_map(|test| Some((test.as_str(), known.plans.get(test)?.clone()))).collect()
+            tests
+                .iter()
+                .filter_map(python)
+                .filter_map(|test| Some((test, known.plans.get(test)?.clone())))
+                .collect()
         };
         let mut new: Vec<&str> =
-            tests.iter().map(String::as_str).filter(|test| !found.contains_key(test)).collect();
+            tests.iter().filter_map(python).filter(|test| !found.contains_key(test)).collect();
         new.sort_unstable();
         new.dedup();
         if !new.is_empty() {
@@ -158,7 +174,19 @@ impl Plans {
                 found.insert(test, plan);
             }
         }
-        let inside = Arc::new(Plan::Inside);
-        Ok(tests.iter().map(|test| found.get(test.as_str()).unwrap_or(&inside).clone()).collect())
+        let (inside, script) = (Arc::new(Plan::Inside), Arc::new(Plan::Script));
+        let plan = |test: &ExecTest| match python(test) {
+            Some(source) => found.get(source).unwrap_or(&inside).clone(),
+            None => script.clone(),
+        };
+        Ok(tests.iter().map(plan).collect())
+    }
+}
+
+/// The source of a test that has one.
+fn python(test: &ExecTest) -> Option<&str> {
+    match test {
+        ExecTest::Python(source) => Some(source),
+        ExecTest::Script(_) => None,
     }
 }

@@ -197,7 +197,7 @@ impl Pool {
         match report {
             Err(SandboxError::Lost(message)) => {
                 let verdict = Verdict::HarnessError { message: format!("the worker was lost: {message}") };
-                let outcome = TestOutcome { verdict, judge: Judge::Outside, trace: None };
+                let outcome = TestOutcome { verdict, judge: Judge::Outside, trace: None, printed: None };
                 let tests = vec![outcome; request.tests.len()];
                 Ok(ExecReport { tests, output_tail: String::new(), seconds: 0.0 })
             }

@@ -116,6 +116,8 @@ pub(super) enum TestWork<'a> {
     Inside { source: &'a str },
     /// Only its calls, each with what is needed of its value.
     Outside { prelude: &'a str, asks: Vec<(&'a str, &'static str)> },
+    /// What the program, run as a script, reads.
+    Script { stdin: &'a str },
 }
 
 /// An assertion about a value.
@@ -152,12 +154,12 @@ pub(super) struct Ending {
     pub signal: Option<i32>,
 }
 
-/// The value of one call, as the child tells it.
+/// The value of one call, or what a script printed, as the child tells it.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Answer {
     /// For messages.
     pub shown: String,
-    /// For the comparison; `None` where it is no plain data.
+    /// For the comparison; `None` where it is no plain data, or too much text.
     pub value: Option<String>,
 }
 

@@ -33,6 +33,9 @@ pub struct TestOutcome {
     /// program's top level is the verdict of every test; its trace is given with the first one only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Trace>,
+    /// The beginning of what the program printed, of a test that runs it as a script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub printed: Option<String>,
 }
 
 /// Where a test is judged.

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ScriptTest;
+
 /// One candidate program and the tests to run it on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecRequest {
     /// The program. Its lines are what a [`Trace`](super::Trace) refers to.
     pub code: String,
-    /// Python statements, each run after a fresh execution of `setup` and `code`, in their namespace.
-    pub tests: Vec<String>,
+    /// Each after a fresh execution of `setup` and `code`, or by one.
+    pub tests: Vec<ExecTest>,
     /// Python statements that run before the program, for example imports that a benchmark presumes.
     pub setup: String,
     /// Trace the program's own functions, within these caps; `None`: do not trace.
@@ -18,6 +20,28 @@ pub struct ExecRequest {
     /// Run the tests after the first one that does not pass, too. When false, the report has no outcomes for
     /// tests after it.
     pub keep_going: bool,
+}
+
+/// One test of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ExecTest {
+    /// Python statements that run after the program, in its namespace.
+    Python(String),
+    /// The program as a script.
+    Script(ScriptTest),
+}
+
+impl From<String> for ExecTest {
+    fn from(source: String) -> Self {
+        ExecTest::Python(source)
+    }
+}
+
+impl From<&str> for ExecTest {
+    fn from(source: &str) -> Self {
+        ExecTest::Python(source.to_owned())
+    }
 }
 
 /// Limits of one request. Values that make no sense are raised to the smallest that does.

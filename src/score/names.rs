@@ -43,6 +43,7 @@ mod tests {
             prompt: String::new(),
             prompt_kind: PromptKind::Text,
             entry_point: None,
+            imports: String::new(),
             setup: String::new(),
             guiding_tests: Vec::new(),
             held_out_tests: Vec::new(),

@@ -13,8 +13,17 @@ use crate::task::{Task, Test};
 pub struct Evaluation {
     /// For the trace.
     pub execution: Execution,
-    /// What it did on each test, where it was traced.
-    pub traces: Vec<Option<Trace>>,
+    /// What it did on each test.
+    pub runs: Vec<RunOfTest>,
+}
+
+/// What a program did on one test.
+#[derive(Debug, Clone)]
+pub struct RunOfTest {
+    /// Where it was traced.
+    pub trace: Option<Trace>,
+    /// The beginning of what it printed, where the test runs it as a script.
+    pub printed: Option<String>,
 }
 
 /// Runs programs on tests.
@@ -44,17 +53,13 @@ impl Sandboxed {
     }
 }
 
-/// A request to run a program on tests of a task. What the prompt gives before its function runs first; the
-/// tests' own set-up runs after the program, as the benchmarks do it.
+/// A request to run a program on tests of a task. What the benchmark presumes, and what the prompt gives before its
+/// function, runs first; the tests' own set-up runs after the program, as the benchmarks do it.
 pub fn request(task: &Task, program: &str, tests: &[Test], limits: Limits) -> ExecRequest {
-    let with_setup = |test: &Test| match task.setup.trim_end() {
-        "" => test.source.clone(),
-        setup => format!("{setup}\n{}", test.source),
-    };
     ExecRequest {
         code: program.to_owned(),
-        tests: tests.iter().map(with_setup).collect(),
-        setup: preamble(task),
+        tests: tests.iter().map(|test| test.to_exec(&task.setup)).collect(),
+        setup: task.imports.clone() + &preamble(task),
         trace: None,
         limits,
         keep_going: true,
@@ -87,7 +92,11 @@ impl Evaluator for Sandboxed {
                     passed: report.passed(),
                     tests: verdicts(&report),
                 },
-                traces: report.tests.into_iter().map(|t| t.trace).collect(),
+                runs: report
+                    .tests
+                    .into_iter()
+                    .map(|t| RunOfTest { trace: t.trace, printed: t.printed })
+                    .collect(),
             })
             .collect())
     }

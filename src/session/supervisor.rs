@@ -25,6 +25,7 @@ use crate::engine::{Finish, RngKey, Sampler, Sampling, Sequence, Usage};
 use crate::feedback::{SignalCaps, SignalEntry, signal_text};
 use crate::model::tokenizer::Tokenizer;
 use crate::sandbox::TraceCaps;
+use crate::task::Test;
 
 /// Leading alternatives recorded for each token that is decoded directly.
 const ALTERNATIVES: usize = 4;
@@ -493,6 +494,7 @@ impl Session<'_> {
         candidates: &[Candidate],
         evaluations: &[Option<Evaluation>],
     ) -> Option<(String, bool)> {
+        let invocations: Vec<_> = self.attempt.task.guiding_tests.iter().map(Test::invocation).collect();
         let mut seen: Vec<&str> = Vec::new();
         let mut entries = Vec::new();
         for (candidate, evaluation) in candidates.iter().zip(evaluations) {
@@ -501,10 +503,10 @@ impl Session<'_> {
                 continue;
             }
             seen.push(&execution.program);
-            for (test, trace) in self.attempt.task.guiding_tests.iter().zip(&evaluation.traces) {
-                let Some(trace) = trace else { continue };
-                let invocation = test.call.as_deref().unwrap_or(&test.source);
-                entries.push(SignalEntry { program: &execution.program, invocation, trace });
+            for (test, run) in invocations.iter().zip(&evaluation.runs) {
+                let Some(trace) = &run.trace else { continue };
+                let printed = run.printed.as_deref();
+                entries.push(SignalEntry { program: &execution.program, invocation: test, printed, trace });
             }
         }
         // Room for at least three entries, so that one long trace does not hide the other candidates.

@@ -42,6 +42,7 @@ fn test(call: &str, expected: &str) -> Test {
         source: format!("assert {call} == {expected}"),
         call: Some(call.to_owned()),
         expected: Some(expected.to_owned()),
+        script: None,
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn task(record: &Record) -> Result<Task, String> {
         prompt: prompt.to_owned(),
         prompt_kind: PromptKind::Code,
         entry_point: Some(entry_point.to_owned()),
+        imports: String::new(),
         setup: String::new(),
         guiding_tests: from_docstring(prompt, entry_point),
         held_out_tests: vec![held_out(record.text("test")?, entry_point)?],
@@ -51,5 +52,5 @@ fn held_out(test: &str, entry_point: &str) -> Result<Test, String> {
         return Err(format!("the field `test` defines `check` {definitions} times, not once"));
     }
     let source = format!("{}\n\n{CHECK}({entry_point})\n", renamed.join("\n").trim_matches('\n'));
-    Ok(Test { source, call: None, expected: None })
+    Ok(Test::statements(source))
 }

@@ -35,6 +35,7 @@ pub(super) fn task(record: &Record) -> Result<Task, String> {
         prompt: prompt.to_owned(),
         prompt_kind: prompt_kind(record, prompt, entry_point)?,
         entry_point: entry_point.map(str::to_owned),
+        imports: String::new(),
         setup: record.optional_text("setup")?.unwrap_or("").to_owned(),
         guiding_tests: tests(guiding),
         held_out_tests: tests(held_out),
@@ -73,6 +74,6 @@ fn split(record: &Record) -> Result<(Vec<&str>, Vec<&str>), String> {
 fn test(source: &str, entry_point: Option<&str>) -> Test {
     match entry_point {
         Some(name) => mbpp::test(source, name),
-        None => Test { source: source.to_owned(), call: None, expected: None },
+        None => Test::statements(source),
     }
 }

@@ -24,12 +24,13 @@ pub(super) fn task(record: &Record) -> Result<Task, String> {
     }
     let mut held_out_tests: Vec<Test> = tests[1..].iter().map(|source| test(source, &entry_point)).collect();
     if let Some(more) = record.optional_text("test")? {
-        held_out_tests.push(Test { source: more.to_owned(), call: None, expected: None });
+        held_out_tests.push(Test::statements(more));
     }
     Ok(Task {
         id: format!("MBPP/{}", record.id("task_id")?),
         prompt: prompt.to_owned(),
         prompt_kind: PromptKind::Text,
+        imports: String::new(),
         setup,
         guiding_tests: vec![test(first, &entry_point)],
         held_out_tests,
@@ -49,6 +50,7 @@ pub(super) fn test(source: &str, entry_point: &str) -> Test {
         source: source.to_owned(),
         call: parts.map(|(left, _)| unwrapped(left).to_owned()),
         expected: parts.map(|(_, right)| right.to_owned()),
+        script: None,
     }
 }
 

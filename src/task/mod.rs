@@ -13,12 +13,18 @@ pub(crate) mod records;
 
 pub use load::{ADAPTERS, TaskError, load};
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-/// One test of a task: Python statements that run after the program, in its namespace.
+use crate::sandbox::{ExecTest, ScriptTest};
+
+/// One test of a task: Python statements that run after the program, in its namespace; or a run of the whole program
+/// as a script.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
-    /// The statements, for example `assert add(1, 2) == 3`. The test passes when they all run to the end.
+    /// The statements, for example `assert add(1, 2) == 3`. The test passes when they all run to the end. Of a
+    /// script, its input and output as a reader is shown them, cut where they are long.
     pub source: String,
     /// The call under test as an expression (`add(1, 2)`), when the test has the form `call == expected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,6 +32,52 @@ pub struct Test {
     /// The expected value as a Python expression, when the test has that form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
+    /// What the program reads and should print, where the test runs it as a script. Nothing else counts then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptTest>,
+}
+
+impl Test {
+    /// Statements that are not taken apart.
+    pub fn statements(source: impl Into<String>) -> Test {
+        Test { source: source.into(), call: None, expected: None, script: None }
+    }
+
+    /// A run of the program as a script.
+    pub fn script(script: ScriptTest) -> Test {
+        let source = format!("Input:\n{}\nOutput:\n{}\n", shown(&script.stdin), shown(&script.stdout));
+        Test { source, call: None, expected: None, script: Some(script) }
+    }
+
+    /// What is asked of the program, without what it should answer.
+    pub fn invocation(&self) -> Cow<'_, str> {
+        match (&self.script, &self.call) {
+            (Some(script), _) => {
+                Cow::Owned(format!("the whole program, with this standard input:\n{}", shown(&script.stdin)))
+            }
+            (None, Some(call)) => Cow::Borrowed(call),
+            (None, None) => Cow::Borrowed(&self.source),
+        }
+    }
+
+    /// The test as the sandbox runs it; `setup` runs before statements.
+    pub fn to_exec(&self, setup: &str) -> ExecTest {
+        match (&self.script, setup.trim_end()) {
+            (Some(script), _) => ExecTest::Script(script.clone()),
+            (None, "") => ExecTest::Python(self.source.clone()),
+            (None, setup) => ExecTest::Python(format!("{setup}\n{}", self.source)),
+        }
+    }
+}
+
+/// A text as a reader is shown it.
+fn shown(text: &str) -> Cow<'_, str> {
+    const SHOWN: usize = 2000;
+    let text = text.trim_end();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}\n… ({} bytes in all)", &text[..end], text.len())),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// What a task's prompt is.
@@ -49,6 +101,9 @@ pub struct Task {
     pub prompt_kind: PromptKind,
     /// Name of the function that the tests call.
     pub entry_point: Option<String>,
+    /// Python that the benchmark runs before a program: imports that its programs may leave out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub imports: String,
     /// Python that the tests need in the namespace (MBPP's `test_setup_code`); runs after the program.
     #[serde(default)]
     pub setup: String,

@@ -104,7 +104,7 @@ fn complaint(case: &Case, reports: &[ExecReport]) -> Option<String> {
 fn control(pool: &Pool) -> bool {
     let request = ExecRequest {
         code: "def f(x):\n    return x * x\n".to_owned(),
-        tests: vec!["assert f(2) == 4".to_owned(), "assert f(2) == 5".to_owned()],
+        tests: vec!["assert f(2) == 4".into(), "assert f(2) == 5".into()],
         keep_going: true,
         ..ExecRequest::default()
     };

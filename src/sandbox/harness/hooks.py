@@ -67,7 +67,7 @@ class _SetTrace:
         code = frame.f_code
         if tracer.ended or not tracer.follows(code):
             return None
-        if not code.co_flags & _CO_OPTIMIZED:
+        if not tracer.records(code):
             # A module or the body of a class. The namespace of the latter can be an object of the program.
             return self.module_hook
         activation = _tell(tracer, tracer.enter, frame)
@@ -172,6 +172,9 @@ class _Monitoring:
             return False
         for event, callback in self.callbacks.items():
             _register(self.tool, event, callback)
+        if self.tracer.script:
+            # Another test of the request may have switched the module's off.
+            _restart_events()
         _set_events(self.tool, _GLOBAL_EVENTS)
         return True
 
@@ -198,12 +201,12 @@ class _Monitoring:
         return whole
 
     def _start(self, code, offset):
-        if not code.co_flags & _CO_OPTIMIZED or not self.tracer.follows(code):
+        if not self.tracer.follows(code) or not self.tracer.records(code):
             return _DISABLE
         return self._enter(code, _get_frame(1))
 
     def _throw(self, code, offset, error):
-        if code.co_flags & _CO_OPTIMIZED and self.tracer.follows(code):
+        if self.tracer.follows(code) and self.tracer.records(code):
             self._enter(code, _get_frame(1))
 
     def _enter(self, code, frame):
@@ -288,6 +291,7 @@ def _line_at(code, offset):
 if _monitoring is not None:
     _get_tool, _use_tool, _free_tool = _monitoring.get_tool, _monitoring.use_tool_id, _monitoring.free_tool_id
     _register, _DISABLE = _monitoring.register_callback, _monitoring.DISABLE
+    _restart_events = _monitoring.restart_events
     _get_events, _set_events = _monitoring.get_events, _monitoring.set_events
     _get_local_events, _set_local_events = _monitoring.get_local_events, _monitoring.set_local_events
     _events = _monitoring.events

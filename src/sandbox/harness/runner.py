@@ -2,11 +2,17 @@
 
 import _thread
 import ast
+import atexit
 import codeop
 import io
 import random
 import types
 import warnings
+
+try:
+    from _socket import socketpair as _socketpair
+except ImportError:
+    _socketpair = None
 
 _write_fd = os.write
 _exit_process = os._exit
@@ -20,6 +26,8 @@ _RECURSION_LIMIT = sys.getrecursionlimit()
 _AssertionError = AssertionError
 _SyntaxError = SyntaxError
 _PermissionError = PermissionError
+_SystemExit = SystemExit
+_exit_code = SystemExit.__dict__["code"].__get__
 _ModuleType = types.ModuleType
 
 PROGRAM = "<candidate>"
@@ -28,6 +36,10 @@ TEST = "<test>"
 MESSAGE_LIMIT = 300
 # Longest text of a value that leaves the child.
 VALUE_LIMIT = 1 << 20
+# Longest text, in bytes, that is told of what a script printed.
+PRINTED_LIMIT = 4 << 20
+# Longest input, in bytes, that a descriptor surely holds without somebody who reads it.
+DESCRIPTOR_LIMIT = 64 << 10
 # A program may print more than is kept, but not without end.
 FLOOD_BYTES = 64 << 20
 EXIT_MEMORY = 77
@@ -104,6 +116,64 @@ class Output(io.RawIOBase):
         tail = self._tail
         self._tail = b""
         return tail.decode("utf-8", "replace")
+
+
+class Printed(io.RawIOBase):
+    """Takes what a script prints: keeps all of it, up to a limit, and ends a flood."""
+
+    def __init__(self, on_flood):
+        self._parts = []
+        self._total = 0
+        self._on_flood = on_flood
+
+    def writable(self):
+        return True
+
+    def isatty(self):
+        return False
+
+    def write(self, data):
+        size = len(data)
+        self._total += size
+        if self._total <= PRINTED_LIMIT:
+            self._parts.append(bytes(data))
+        elif self._total > FLOOD_BYTES:
+            self._on_flood()
+        return size
+
+    def text(self):
+        """None where it is too much."""
+        if self._total > PRINTED_LIMIT:
+            return None
+        return b"".join(self._parts).decode("utf-8", "replace")
+
+
+class Input(io.BytesIO):
+    """What a script reads."""
+
+    def fileno(self):
+        if not self._has_descriptor:
+            raise io.UnsupportedOperation("fileno")
+        return 0
+
+
+def fill_descriptor(data):
+    """Makes `data` what descriptor 0 gives, for `open(0)` and `os.read`; False where it is too much for that."""
+    if _socketpair is None:
+        return False
+    try:
+        inner, outer = _socketpair()
+        fits = len(data) <= DESCRIPTOR_LIMIT
+        if fits:
+            outer.setblocking(False)
+            fits = outer.send(data) == len(data)
+        os.dup2(inner.fileno(), 0)
+        inner.close()
+        outer.close()
+        return fits
+    except OSError:
+        # An earlier test has left no descriptor.
+        return False
 
 
 def redirect_output(output):
@@ -186,6 +256,8 @@ def run_request(request, status, output):
 class InsideTest:
     """A test that is judged here, where the program is."""
 
+    is_script = False
+
     def __init__(self, source):
         self.code, self.shows = compile_test(source)
 
@@ -205,6 +277,8 @@ class InsideTest:
 
 class OutsideTest:
     """Calls, of which only the values are told."""
+
+    is_script = False
 
     def __init__(self, prelude, asks):
         self.prelude = compile_program(prelude, TEST) if prelude else None
@@ -240,6 +314,8 @@ def answer(value, kind):
 class BrokenTest:
     """A test that cannot be run; whoever planned it knows."""
 
+    is_script = False
+
     def run(self, space):
         raise _AssertionError
 
@@ -250,7 +326,74 @@ class BrokenTest:
         return []
 
 
+class ScriptTest:
+    """The program as a script, of which only what it printed is told."""
+
+    is_script = True
+
+    def __init__(self, stdin):
+        self.stdin = stdin.encode("utf-8")
+        self.printed = None
+
+    def open(self, space, on_flood):
+        """Gives the script its streams."""
+        self.before = sys.stdin, sys.stdout, sys.stderr
+        data = Input(self.stdin)
+        data._has_descriptor = fill_descriptor(self.stdin)
+        self.printed = Printed(on_flood)
+        self.stream = io.TextIOWrapper(
+            io.BufferedWriter(self.printed, 1 << 16), encoding="utf-8", errors="backslashreplace"
+        )
+        sys.stdin = sys.__stdin__ = io.TextIOWrapper(data, encoding="utf-8", errors="surrogateescape")
+        sys.stdout = sys.__stdout__ = self.stream
+        # Python's own start-up gives scripts these two.
+        space["exit"] = space["quit"] = sys.exit
+        # What libraries left to be done at the end is none of the script's business.
+        atexit._clear()
+
+    def run(self, codes, space):
+        try:
+            for code in codes:
+                _exec(code, space)
+        except _SystemExit as error:
+            code = _exit_code(error)
+            if not (code is None or type(code) is int and code == 0):
+                raise
+        wait_for_threads()
+        atexit._run_exitfuncs()
+
+    def close(self):
+        """Takes the streams back, with what was printed."""
+        try:
+            self.stream.flush()
+        except BaseException:
+            # It was closed, which flushes it too.
+            pass
+        sys.stdin, sys.stdout, sys.stderr = self.before
+        sys.__stdin__, sys.__stdout__, sys.__stderr__ = self.before
+
+    def difference(self, space):
+        return ""
+
+    def answers(self):
+        return [{"shown": "", "value": self.printed.text()}]
+
+
+def wait_for_threads():
+    """As the interpreter does before it ends."""
+    threading = _modules.get("threading")
+    while threading is not None:
+        main = threading.main_thread()
+        waiting = [thread for thread in threading.enumerate() if thread is not main and not thread.daemon]
+        if not waiting:
+            return
+        for thread in waiting:
+            thread.join()
+
+
 def prepared(test):
+    if "stdin" in test:
+        return ScriptTest(test["stdin"])
     if "source" not in test:
         return OutsideTest(test["prelude"], test["asks"])
     try:
@@ -261,9 +404,11 @@ def prepared(test):
 
 def run_test(codes, test, caps, status, output):
     """True: ran to its end, False: did not, None: the program itself failed, which is the verdict of all tests."""
-    tracer = Tracer(PROGRAM, caps) if caps is not None else None
+    tracer = Tracer(PROGRAM, caps, test.is_script) if caps is not None else None
 
     def report(record, verdict):
+        if test.is_script:
+            test.close()
         trace = tracer.result() if tracer is not None else None
         told = {"record": record, "verdict": verdict, "answers": test.answers(), "trace": trace, "output": output.take()}
         status.send(told)
@@ -274,19 +419,28 @@ def run_test(codes, test, caps, status, output):
         _exit_process(0)
 
     output._on_flood = flood
-    module = _ModuleType("solution")
+    name = "__main__" if test.is_script else "solution"
+    module = _ModuleType(name)
     space = module.__dict__
-    _modules["solution"] = module
+    _modules[name] = module
     _seed_random(0)
     record = "program"
+    if test.is_script:
+        # It is another run with every input: how it ends says nothing of the other tests.
+        record = "test"
+        status.send({"record": "loaded"})
+        test.open(space, flood)
     try:
         if tracer is not None:
             tracer.start()
-        for code in codes:
-            _exec(code, space)
-        record = "test"
-        status.send({"record": "loaded"})
-        test.run(space)
+        if test.is_script:
+            test.run(codes, space)
+        else:
+            for code in codes:
+                _exec(code, space)
+            record = "test"
+            status.send({"record": "loaded"})
+            test.run(space)
         verdict = {"verdict": "passed"}
     except BaseException as error:
         if tracer is not None:

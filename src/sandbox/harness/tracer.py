@@ -19,15 +19,16 @@ _locals_items = _LocalsProxy.items
 class Tracer:
     """Records the activations of functions whose code was compiled from the source `filename`.
 
-    Lines of the module itself, and of the bodies of classes, are not events (they would say little more than
-    the source); an exception that passes through them is. What happens inside of a comprehension is no event,
+    Lines of the module itself, unless it is a `script`, and of the bodies of classes, are not events (they would say
+    little more than the source); an exception that passes through them is. What happens inside of a comprehension is no event,
     and its variables are not shown: whether it is a function of its own depends on the version of Python.
 
     Calls from more than `max_depth` active functions are left out, and what happens after they returned is
     recorded again. When another cap is reached, tracing ends for good."""
 
-    def __init__(self, filename, caps):
+    def __init__(self, filename, caps, script=False):
         self.filename = filename
+        self.script = script
         self.max_value = caps["max_value_bytes"]
         self.max_depth = caps.get("max_depth", 64)
         # Showing values that turn out unchanged costs time too, and a program with a thousand locals should
@@ -67,6 +68,10 @@ class Tracer:
         name = code.co_filename
         return type(name) is str and name == self.filename
 
+    def records(self, code):
+        """Whether lines of `code`, which is of the program, are events."""
+        return code.co_flags & _CO_OPTIMIZED or self.script and _is_module(code)
+
     def enter(self, frame):
         """The new activation of a function; `None` where it is not recorded."""
         name = frame.f_code.co_name
@@ -82,6 +87,10 @@ class Tracer:
             known = self.comprehensions[id(code)] = code, inlined_comprehensions(code)
         self.depth += 1
         activation = _Activation(self, self.depth, code, known[1])
+        if _is_module(code):
+            # Nobody called it, and what was there before is none of its variables.
+            activation.given = dict(frame.f_locals) if type(frame.f_locals) is dict else {}
+            return activation
         changed = activation.changes(frame)
         self.add("call", frame.f_lineno, activation.depth, changed, None, clean_name(name))
         return activation
@@ -123,7 +132,7 @@ class Tracer:
 class _Activation:
     """What was last shown of one activation of a function."""
 
-    __slots__ = ("tracer", "depth", "work", "comprehensions", "seen", "at", "raising")
+    __slots__ = ("tracer", "depth", "work", "comprehensions", "given", "seen", "at", "raising")
 
     def __init__(self, tracer, depth, code, comprehensions):
         self.tracer = tracer
@@ -131,6 +140,8 @@ class _Activation:
         # To read the locals costs time for each that there could be.
         self.work = 8 + 2 * code.co_nlocals
         self.comprehensions = comprehensions
+        # Of a module, what was there before it ran; `None` for functions.
+        self.given = None
         # By name: an immutable value itself, its text, the name of its type.
         self.seen = {}
         # The line shown last, and whether an exception was raised since.
@@ -156,7 +167,8 @@ class _Activation:
     def returned(self, frame, value):
         tracer = self.tracer
         changed = self.changes(frame)
-        tracer.add("return", frame.f_lineno, self.depth, changed, show(value, tracer.max_value))
+        text = None if self.given is not None else show(value, tracer.max_value)
+        tracer.add("return", frame.f_lineno, self.depth, changed, text)
         self.left()
 
     def left(self):
@@ -183,12 +195,16 @@ class _Activation:
             # Code that was given an object of the program for its variables.
             return []
         seen = self.seen
+        given = self.given
         work = self.work
         present = 0
         changed = {}
         for name, value in pairs:
             # Names that are no strings can be put there by the program.
             if type(name) is not str or name[:1] == ".":
+                continue
+            if given is not None and (_is_definition(name, value) or given.get(name, _MISSING) is value):
+                work += 1
                 continue
             present += 1
             before = seen.get(name)
@@ -218,12 +234,28 @@ class _Activation:
         # In the order in which they were first shown, which not every version of Python keeps.
         told = [changed[name] for name in seen if name in changed] if len(changed) > 1 else list(changed.values())
         if len(seen) > present and not tracer.ended:
-            names = frozenset(name for name, _ in pairs if type(name) is str)
+            names = frozenset(
+                name
+                for name, value in pairs
+                if type(name) is str and not (given is not None and _is_definition(name, value))
+            )
             for name in [name for name in seen if name not in names]:
                 del seen[name]
                 told.append({"name": clean_name(name), "type": "", "value": None})
         return told
 
+
+def _is_module(code):
+    name = code.co_name
+    return not code.co_flags & _CO_OPTIMIZED and type(name) is str and name == "<module>"
+
+
+# By id, for the reason above: what a module has names for that are no variables.
+_DEFINITIONS = frozenset(id(type(value)) for value in (sys, len, type, _is_module))
+
+
+def _is_definition(name, value):
+    return name[:2] == "__" or id(type(value)) in _DEFINITIONS
 
 
 _OPCODES = opcode.opmap

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use vigor::sandbox::Judge;
-use vigor::sandbox::fuzzing::{EXPECTED, NONCE, child_output};
+use vigor::sandbox::fuzzing::{EXPECTED, NONCE, PRINTED, child_output};
 
 /// With `framed` the lines of `data` are the contents of well-formed records; else `data` is the whole text.
 fn output(data: &[u8], framed: bool) -> Vec<u8> {
@@ -22,12 +22,18 @@ fuzz_target!(|data: &[u8]| {
     let output = output(rest, first % 2 == 1);
     let report = child_output(&output);
     // One verdict a test, and no pass outside without the right value.
-    assert_eq!(report.tests.len(), 3);
+    assert_eq!(report.tests.len(), 7);
     let expected = format!("\"{EXPECTED}\"");
     let told = String::from_utf8_lossy(&output).replace("\\u0069", "i").replace("\\u0034", "4").contains(&expected);
     assert!(told || !report.tests[0].verdict.passed());
     // Nothing judged that its value is right; a value that is not told moves the test inside.
     assert!(report.tests[1].judge == Judge::Inside || !report.tests[1].verdict.passed());
+    // A script passes by its text: the words of what it should print, or their like.
+    let script = &report.tests[3];
+    assert!(script.judge == Judge::Outside && report.tests[4..].iter().all(|test| test.judge == script.judge));
+    let says = |word: &str| output.windows(word.len()).any(|text| text.eq_ignore_ascii_case(word.as_bytes()));
+    let escaped = output.contains(&b'\\');
+    assert!(escaped || PRINTED.split(' ').all(says) || !script.verdict.passed());
     // What a program says is never the harness's fault.
     assert!(report.tests.iter().all(|test| test.verdict.record().kind != "harness_error"));
     // A report is what `vigor exec --json` prints, and each verdict fits into a trace.

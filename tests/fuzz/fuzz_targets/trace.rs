@@ -14,7 +14,7 @@ fn rendered(json: &[u8]) {
     assert!(trace.events.iter().all(|event| (1..=lines).contains(&(event.line as usize))));
     for mode in [SignalMode::Full, SignalMode::Minimal] {
         let caps = SignalCaps { max_entry_chars: 300, max_total_chars: 3000, mode };
-        let entry = SignalEntry { program: PROGRAM, invocation: "f(1)", trace: &trace };
+        let entry = SignalEntry { program: PROGRAM, invocation: "f(1)", printed: None, trace: &trace };
         let signal = signal_text(&[entry, entry], &caps);
         assert!(signal.text.chars().count() <= caps.max_total_chars);
     }
