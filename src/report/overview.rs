@@ -23,6 +23,9 @@ pub fn render(run: &RunFiles, table: &Table, links: &[Option<&str>]) -> String {
 
     body.raw("<section><h2>Cells</h2>\n");
     rows(&mut body, &HEADERS, &table.rows());
+    if let Some(skipped) = table.skipped_sentence() {
+        body.element("p", "note", skipped);
+    }
     body.raw("<p class=\"note\">").text(table.union_sentence());
     body.raw(
         ". That is a bound on what choosing among the cells could reach, not the score of a method. \
@@ -49,7 +52,7 @@ pub fn render(run: &RunFiles, table: &Table, links: &[Option<&str>]) -> String {
 
 fn facts(body: &mut Markup, run: &RunFiles) {
     let manifest = &run.manifest;
-    let finished = run.results.iter().flatten().count();
+    let finished = run.results.iter().flatten().count() + run.skipped.iter().flatten().count();
     let mut fact = |name: &'static str, value: String| {
         body.raw("<div>").element("dt", "", name).element("dd", "", value).raw("</div>");
     };
@@ -86,6 +89,9 @@ fn rows(body: &mut Markup, headers: &[&'static str], rows: &[Vec<String>]) {
     body.raw("</tbody></table></div>\n");
 }
 
+/// Stands for a session that was skipped.
+const SKIPPED: &str = "–";
+
 /// Tasks by cells, each a square that leads to its session.
 fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
     body.raw("<p class=\"legend\">");
@@ -94,8 +100,11 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
         ("half", "◐", "only the guiding tests passed"),
         ("fail", "○", "failed"),
         ("none", "·", "not finished"),
+        ("none", SKIPPED, "skipped"),
     ] {
-        body.raw("<span>").element("i", class, glyph).text(" ").text(meaning).raw("</span> ");
+        if glyph != SKIPPED || run.skipped.iter().any(Option::is_some) {
+            body.raw("<span>").element("i", class, glyph).text(" ").text(meaning).raw("</span> ");
+        }
     }
     body.raw("</p>\n<div class=\"scroll\"><table class=\"heat\"><thead><tr><td></td>");
     for cell in &run.manifest.cells {
@@ -107,7 +116,10 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
         body.raw("<tr>").element("th", "", task);
         for (c, cell) in run.manifest.cells.iter().enumerate() {
             let result = run.results[t * width + c].as_ref();
-            let (class, glyph, meaning) = outcome(result);
+            let (class, glyph, meaning) = match run.skipped[t * width + c] {
+                Some(_) => ("none", SKIPPED, "skipped, an earlier cell had solved the task"),
+                None => outcome(result),
+            };
             body.raw("<td>");
             let title = format!("{task} · {} · {meaning}", cell.name);
             match links[t * width + c] {
