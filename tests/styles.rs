@@ -100,32 +100,42 @@ fn a_named_style_shares_the_trunk_up_to_the_signal() {
     assert!(bound < signals.iter().sum::<usize>() + plain, "the bound says nothing");
 }
 
-/// With k = 3 a signal guides up to three lines: those after the first sample nothing and keep the text.
-#[test]
-fn a_signal_lasts_as_many_lines_as_it_should() {
-    let task = task("HumanEval/3");
-    let (every, third) = (solve(&task, PromptStyle::LongCode, 1), solve(&task, PromptStyle::LongCode, 3));
-    for (outcome, lasts) in [(&every, 1), (&third, 3)] {
-        let (mut made, mut kept, mut text) = (None, 0, String::new());
-        for step in steps(outcome) {
-            let Some(signal) = &step.signal else { continue };
-            match made {
-                Some(at) if step.step - at < lasts => {
-                    assert!(step.candidates.is_empty() && signal.text == text, "step {}", step.step);
-                    kept += 1;
-                }
-                _ => {
-                    assert!(!step.candidates.is_empty(), "step {}", step.step);
-                    (made, text) = (Some(step.step), signal.text.clone());
-                }
+/// The signals of a session, after a check that each guided exactly the lines that it should: those that it was made anew
+/// for, and those that it was kept for.
+fn signals(outcome: &Outcome, lasts: usize) -> (usize, usize) {
+    let (mut made, mut text, mut anew, mut kept) = (None, String::new(), 0, 0);
+    for step in steps(outcome) {
+        let Some(signal) = &step.signal else { continue };
+        match made {
+            Some(at) if step.step - at < lasts => {
+                assert!(step.candidates.is_empty() && signal.text == text, "step {}", step.step);
+                kept += 1;
+            }
+            _ => {
+                assert!(!step.candidates.is_empty(), "step {}", step.step);
+                (made, text) = (Some(step.step), signal.text.clone());
+                anew += 1;
             }
         }
-        assert!((kept > 0) == (lasts > 1), "{kept} lines were guided by a kept signal");
-        assert_eq!(replay(&outcome.events).differences, []);
     }
+    (anew, kept)
+}
+
+/// With k = 2 a signal guides two lines: the second samples nothing and has the same text.
+#[test]
+fn a_signal_lasts_as_many_lines_as_it_should() {
+    let every = solve(&task("HumanEval/53"), PromptStyle::Instruct3Shot, 1);
+    assert!(matches!(signals(&every, 1), (1.., 0)));
+    // The first task whose program is long enough for two signals.
+    let second = ["HumanEval/3", "HumanEval/9", "HumanEval/0", "HumanEval/5"]
+        .iter()
+        .map(|id| solve(&task(id), PromptStyle::Instruct3Shot, 2))
+        .find(|outcome| matches!(signals(outcome, 2), (2.., 1..)))
+        .expect("a program of three guided lines");
+    assert_eq!(replay(&second.events).differences, []);
     // Replay says where a signal was not kept, or made too early.
     let told = |change: &dyn Fn(&mut Vec<Event>)| {
-        let mut events = third.events.clone();
+        let mut events = second.events.clone();
         change(&mut events);
         replay(&events).differences.iter().map(|d| d.what.clone()).collect::<Vec<_>>().join("\n")
     };
