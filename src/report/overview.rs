@@ -1,5 +1,7 @@
 //! `report.html`: the whole run on one page.
 
+use std::collections::HashSet;
+
 use super::markup::{Markup, page};
 use super::plot;
 use super::read::RunFiles;
@@ -60,12 +62,16 @@ fn facts(body: &mut Markup, run: &RunFiles) {
     let devices: Vec<&str> = manifest.parts.iter().map(|part| part.device.as_str()).collect();
     let mut devices = devices;
     devices.dedup();
+    let mut seeds: Vec<String> =
+        manifest.cells.iter().map(|cell| manifest.seed_of(cell).to_string()).collect();
+    let mut seen = HashSet::new();
+    seeds.retain(|seed| seen.insert(seed.clone()));
     let facts = [
         ("model", format!("{} ({} {})", model.name, model.architecture, model.quantization)),
         ("dataset", manifest.dataset.name.clone()),
         ("tasks", manifest.task_ids.len().to_string()),
         ("sessions", format!("{finished} of {}", manifest.sessions())),
-        ("seed", manifest.seed.to_string()),
+        ("seed", seeds.join(", ")),
         ("device", devices.join(", ")),
     ];
     for (name, value) in facts {
