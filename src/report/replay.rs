@@ -48,12 +48,11 @@ pub fn replay_run(run: &RunFiles) -> Result<RunReplay, ReportError> {
         .configuration
         .pointer("/run/stop_when_solved")
         .and_then(|value| serde_json::from_value(value.clone()).ok());
-    for index in 0..traced.len() {
+    for (index, traced) in traced.into_iter().enumerate() {
         let key = run.results[index].as_ref().or(run.skipped[index].as_ref());
         let faults = [
             key.and_then(|row| of_key(run, index, row)),
-            (run.results[index].is_some() && !traced[index])
-                .then(|| "it has a result and no trace".to_owned()),
+            (run.results[index].is_some() && !traced).then(|| "it has a result and no trace".to_owned()),
             of_skip(run, index, stop_when),
         ];
         replayed.differences.extend(faults.into_iter().flatten().map(|what| (index, whole(what))));
