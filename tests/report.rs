@@ -114,6 +114,7 @@ impl Solver for Scripted {
                 accepted_tokens: 0,
                 executions: 4,
                 end: EndReason::Fence,
+                solved_by: None,
             },
             events: vec![
                 event(Event::Start(start)),

@@ -21,7 +21,7 @@ fn names(rest: &str) -> Vec<String> {
 fn defaults_are_the_documented_ones() {
     let config = parse("[[method]]\nmethod = \"eg-cfg\"\n[[method]]\nmethod = \"sample\"\n").unwrap();
     let limits = config.limits();
-    assert_eq!((config.run.seed, config.run.concurrency), (0, 1));
+    assert_eq!((config.run.seed.all(), config.run.concurrency), (&[0][..], 1));
     assert_eq!((limits.max_lines, limits.max_tokens, limits.max_seconds), (100, 400, None));
     assert_eq!(config.out_dir(), Path::new("runs/x"));
     assert_eq!((config.sandbox.policy, config.sandbox.memory_mb), (SandboxPolicy::Strict, 512));
@@ -97,7 +97,7 @@ fn faults_are_told_with_file_line_key_and_what_is_allowed() {
         ),
         (
             "[[method]]\nmethod = \"greedy\"\nn = 3\n",
-            &["x.toml:9", "\"greedy\" has no parameter `n`", "none"],
+            &["x.toml:9", "\"greedy\" has no parameter `n`", "are: prompt, seed"],
         ),
         (
             "[[method]]\nmethod = \"sample\"\ngama = 3\n",
@@ -202,4 +202,138 @@ fn tasks_are_selected_in_the_datasets_order() {
     let error = select("tasks = [\"T/9\"]").unwrap_err();
     assert!(error.contains("no task \"T/9\"") && error.contains("T/0"), "{error}");
     assert!(select("offset = 6").unwrap_err().contains("leave none of its 6 tasks"));
+}
+
+#[test]
+fn any_list_is_a_dimension_of_the_grid() {
+    let head = HEAD.replace("name = \"x\"", "name = \"x\"\nseed = [7, 8]");
+    let text = head
+        + "[prompts]\nstyle = [\"instruct-3-shot\", \"long-code\"]\n\
+           [[method]]\nmethod = [\"sample\", \"greedy\"]\n\
+           [[method]]\nmethod = \"eg-cfg\"\nprompt = \"default\"\nseed = 9\nrefresh_lines = [1, 4]\ngamma = [0, 3]\n";
+    let config = RunConfig::parse(&text, Path::new("x.toml")).unwrap();
+    let cells: Vec<(&str, &str, u64)> =
+        config.cells().iter().map(|c| (c.name.as_str(), c.prompt.name(), config.seed_of(c))).collect();
+    assert_eq!(
+        cells,
+        [
+            ("sample prompt=instruct-3-shot seed=7", "instruct-3-shot", 7),
+            ("sample prompt=instruct-3-shot seed=8", "instruct-3-shot", 8),
+            ("sample prompt=long-code seed=7", "long-code", 7),
+            ("sample prompt=long-code seed=8", "long-code", 8),
+            ("greedy prompt=instruct-3-shot seed=7", "instruct-3-shot", 7),
+            ("greedy prompt=instruct-3-shot seed=8", "instruct-3-shot", 8),
+            ("greedy prompt=long-code seed=7", "long-code", 7),
+            ("greedy prompt=long-code seed=8", "long-code", 8),
+            ("eg-cfg γ=0 k=1", "default", 9),
+            ("eg-cfg γ=0 k=4", "default", 9),
+            ("eg-cfg γ=3 k=1", "default", 9),
+            ("eg-cfg γ=3 k=4", "default", 9),
+        ]
+    );
+    for cell in config.cells() {
+        let json = serde_json::to_string(cell).unwrap();
+        assert_eq!(serde_json::from_str::<vigor::run::Cell>(&json).unwrap(), *cell, "{json}");
+    }
+}
+
+/// What a run of before there were styles, seeds of cells and lines a signal has in its files, it has still.
+#[test]
+fn a_cell_writes_down_only_what_its_run_does_not_say() {
+    let config = parse("[[method]]\nmethod = \"eg-cfg\"\n").unwrap();
+    let json = serde_json::to_value(config.decisive()).unwrap();
+    let cell = &json["cells"][0];
+    assert!(cell.get("prompt").is_none() && cell.get("seed").is_none(), "{cell}");
+    assert!(cell["config"].get("refresh_lines").is_none(), "{cell}");
+    assert_eq!((&json["run"]["seed"], json["run"].get("stop_when_solved")), (&0.into(), None));
+    assert_eq!(json["prompts"], serde_json::json!({}));
+    let cell: vigor::run::Cell = serde_json::from_value(cell.clone()).unwrap();
+    assert_eq!(cell, config.cells()[0]);
+}
+
+#[test]
+fn faults_of_grids_and_prompts_name_the_way_out() {
+    let faults: [(&str, &[&str]); 11] = [
+        ("[[method]]\nmethod = []\n", &["x.toml:8", "`method`", "empty list"]),
+        ("[[method]]\nmethod = [\"greedy\", \"magic\"]\n", &["x.toml:8", "no method \"magic\""]),
+        (
+            "[[method]]\nmethod = [\"greedy\", \"sample\"]\nn = 3\n",
+            &["x.toml:9", "\"greedy\" has no parameter `n`"],
+        ),
+        (
+            "[[method]]\nmethod = \"greedy\"\nprompt = \"terse\"\n",
+            &["x.toml:9", "`prompt`", "terse", "`default`, `instruct-3-shot`, `long-code`"],
+        ),
+        ("[[method]]\nmethod = \"greedy\"\nseed = -1\n", &["x.toml:9", "`seed`", "-1"]),
+        ("[[method]]\nmethod = \"greedy\"\nseed = [0, 0]\n", &["x.toml:7", "repeats", "seed = 0"]),
+        (
+            "[[method]]\nmethod = \"eg-cfg\"\nrefresh_lines = 0\n",
+            &["x.toml:9", "`refresh_lines`", "at least 1"],
+        ),
+        (
+            "[prompts]\ncoder = \"{{ prompt }} {{ test }}\"\n[[method]]\nmethod = \"greedy\"\n",
+            &["x.toml:8", "`prompts.coder`", "no `test`", "prompt, kind, entry_point, tests, examples"],
+        ),
+        (
+            "[prompts]\nconditional = \"{{ coder }} {{ signals }}\"\n[[method]]\nmethod = \"greedy\"\n",
+            &["x.toml:8", "`prompts.conditional`", "no `signals`", "signal, signal_lines"],
+        ),
+        (
+            "[prompts]\ncoder = \"{% if %}\"\n[[method]]\nmethod = \"greedy\"\n",
+            &["x.toml:8", "`prompts.coder`", "no template"],
+        ),
+        (
+            "[prompts]\nstyle = \"long-code\"\nsystem = \"x\"\n[[method]]\nmethod = \"greedy\"\n",
+            &["x.toml:9", "`prompts.system`", "\"default\", which no cell uses"],
+        ),
+    ];
+    for (text, says) in faults {
+        let error = parse(text).unwrap_err();
+        for part in says {
+            assert!(error.contains(part), "{text:?} should be told {part:?}, is told: {error}");
+        }
+    }
+    let good =
+        "[prompts]\ncoder = \"{% for i in range(3) %}{{ i }}{% endfor %}{% set x = prompt %}{{ x }}\"\n";
+    parse(&format!("{good}[[method]]\nmethod = \"greedy\"\n")).unwrap();
+}
+
+#[test]
+fn several_models_are_several_runs_each_in_a_folder_of_its_own() {
+    let method = "[[method]]\nmethod = \"greedy\"\n";
+    let of = |name: &str| {
+        let text = HEAD.replace("\"m\"", name) + method;
+        RunConfig::parse(&text, Path::new("x.toml")).map_err(|error| error.to_string())
+    };
+    let config = of("[\"qwen\", \"../models/my model.gguf\"]").unwrap();
+    let each: Vec<(String, String)> = config
+        .each_model()
+        .iter()
+        .map(|c| (c.model.name.clone(), c.out_dir().display().to_string()))
+        .collect();
+    let expected = [("qwen", "runs/x/qwen"), ("../models/my model.gguf", "runs/x/my_model.gguf")]
+        .map(|(a, b)| (a.into(), b.into()));
+    assert_eq!(each, expected);
+    // Each is what a configuration with that model alone is.
+    let alone = of("\"qwen\"").unwrap();
+    assert_eq!(config.each_model()[0].decisive(), alone.decisive());
+    assert_eq!(alone.each_model(), [alone.clone()]);
+    assert_eq!(alone.out_dir(), Path::new("runs/x"));
+    let error = of("[\"a/m.gguf\", \"b/m.gguf\"]").unwrap_err();
+    assert!(error.contains("x.toml:3") && error.contains("same folder, \"m.gguf\""), "{error}");
+    assert!(of("[]").unwrap_err().contains("empty list"));
+}
+
+/// Every experiment that comes with the program can be read, and the large one has the size that its page says.
+#[test]
+fn the_configurations_that_are_ready_to_run_are_valid() {
+    let mut cells = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir("configs").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            let config = RunConfig::load(&path).unwrap_or_else(|error| panic!("{error}"));
+            cells.insert(path.file_stem().unwrap().to_string_lossy().into_owned(), config.cells().len());
+        }
+    }
+    assert_eq!((cells["eg-cfg-faithful"], cells["eg-cfg-faithful-small"]), (146, 8));
 }

@@ -147,6 +147,7 @@ fn outcome(job: &SessionJob) -> SessionOutcome {
             accepted_tokens: 0,
             executions: 2,
             end: EndReason::EndOfText,
+            solved_by: None,
         },
         events,
         timing: vigor::run::files::TimingRow {
@@ -393,14 +394,36 @@ fn a_manifest_from_before_there_were_gpus_is_one_of_the_processor() {
 }
 
 #[test]
+fn a_parameter_that_a_manifest_does_not_know_has_its_default() {
+    let (dir, tasks) = (tempfile::tempdir().unwrap(), tasks(1));
+    let config = config(1, 0);
+    drop(Journal::open(dir.path(), manifest(&config, &tasks)).unwrap());
+    let path = dir.path().join("run_manifest.json");
+    let change = |speculate: Option<bool>| {
+        let mut old: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for cells in ["/cells/1/config", "/configuration/cells/1/config"] {
+            let config = old.pointer_mut(cells).unwrap().as_object_mut().unwrap();
+            config.remove("speculate");
+            config.extend(speculate.map(|value| ("speculate".to_owned(), value.into())));
+        }
+        std::fs::write(&path, old.to_string()).unwrap();
+        Journal::open(dir.path(), manifest(&config, &tasks)).map(drop).map_err(|error| error.to_string())
+    };
+    change(None).unwrap();
+    let error = change(Some(false)).unwrap_err();
+    assert!(error.contains("`cells[1].config.speculate`: it has false, given is true"), "{error}");
+}
+
+#[test]
 fn newer_manifests_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), &config(1, 0), &tasks(1), &Fake { millis: 0 }).unwrap();
     let path = dir.path().join("run_manifest.json");
-    let text = std::fs::read_to_string(&path).unwrap().replace("\"schema\": 2", "\"schema\": 3");
+    let text = std::fs::read_to_string(&path).unwrap().replace("\"schema\": 2", "\"schema\": 9");
     std::fs::write(&path, text).unwrap();
     let error = Journal::open(dir.path(), manifest(&config(1, 0), &tasks(1))).unwrap_err().to_string();
-    assert!(error.contains("schema version 3") && error.contains("newer vigor"), "{error}");
+    assert!(error.contains("schema version 9") && error.contains("newer vigor"), "{error}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use vigor::session::coder::Ask;
 use vigor::session::lines::first_line;
 use vigor::session::method::{EgCfgConfig, Limits, MethodConfig, PromptTemplates, SampleConfig, VigorConfig};
 use vigor::session::replay::replay;
+use vigor::session::style::PromptStyle;
 use vigor::session::trace::{Event, Source, Step};
 use vigor::session::{Attempt, Outcome};
 use vigor::source::{FetchOptions, Kind, Resolved, resolve};
@@ -54,7 +55,8 @@ fn tasks(ids: &[&str]) -> Vec<Task> {
 fn solve(bench: &Workbench, task: &Task, method: &MethodConfig, max_tokens: usize) -> Outcome {
     static RUN: AtomicBool = AtomicBool::new(false);
     let limits = Limits { max_tokens, ..Limits::default() };
-    let attempt = Attempt { task, cell: method.name(), method, seed: 5, limits, stop: &RUN };
+    let prompt = PromptStyle::Default;
+    let attempt = Attempt { task, cell: method.name(), method, prompt, seed: 5, limits, stop: &RUN };
     bench.supervisor.solve(&attempt, &mut |_| {}).expect("a session")
 }
 
@@ -163,7 +165,8 @@ fn gamma_one_decodes_the_conditional_prompt() {
     for step in steps(&outcome) {
         if let (Some(signal), Source::Guided) = (&step.signal, step.decision.source) {
             assert!(!signal.text.contains("\"\"\""), "the signal spends its room on docstrings");
-            let mut tokens = roles.prompts.conditional(task, &signal.text).expect("a prompt").tokens;
+            let mut tokens =
+                roles.prompts.conditional(task, PromptStyle::Default, &signal.text).expect("a prompt").tokens;
             tokens.extend_from_slice(&committed);
             assert_eq!(tokens.len(), signal.prompt_tokens);
             let trunk = roles.coder.begin(&tokens).expect("a sequence");
@@ -175,6 +178,7 @@ fn gamma_one_decodes_the_conditional_prompt() {
                 key: RngKey::new(0),
                 lines: Some(1),
                 logical: false,
+                fenced: true,
                 max_tokens: 120 - committed.len(),
                 alternatives: 0,
             };
@@ -196,13 +200,14 @@ fn a_conditional_prompt_costs_what_changed() {
     let outcome = solve(shared(), task, &eg_cfg(3.0), 120);
     let prompts = &shared().supervisor.prompts;
     let common = |a: &[u32], b: &[u32]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let plain = prompts.plain(task).expect("a prompt").tokens;
+    let plain = prompts.plain(task, PromptStyle::Default).expect("a prompt").tokens;
     // The prompt is read once; every later step reads the last committed token.
     let mut expected = plain.len() + steps(&outcome).len() - 1;
     let (mut committed, mut last, mut whole) = (Vec::new(), Vec::new(), 0);
     for step in steps(&outcome) {
         if let Some(signal) = &step.signal {
-            let mut tokens = prompts.conditional(task, &signal.text).expect("a prompt").tokens;
+            let mut tokens =
+                prompts.conditional(task, PromptStyle::Default, &signal.text).expect("a prompt").tokens;
             tokens.extend_from_slice(&committed);
             whole += tokens.len();
             // The last token of a sequence is not read before something is asked about what follows it.

@@ -28,6 +28,7 @@ use crate::model::tokenizer::TokenizerError;
 use crate::run::Workbench;
 use crate::session::SessionError;
 use crate::session::method::Limits;
+use crate::session::style::PromptStyle;
 use case::Case;
 use work::{Lab, Sample};
 
@@ -202,8 +203,8 @@ fn notes(cases: &[Case], rows: &[Row], engines: usize) -> Vec<String> {
 /// The task and its prompts, written down so that others can solve the same.
 fn solved(bench: &Workbench, plan: &Plan, written: Option<String>) -> Result<Solved, BenchError> {
     let task = task::task();
-    let plain = bench.supervisor.prompts.plain(&task)?;
-    let conditional = bench.supervisor.prompts.conditional(&task, "SIGNAL")?;
+    let plain = bench.supervisor.prompts.plain(&task, PromptStyle::Default)?;
+    let conditional = bench.supervisor.prompts.conditional(&task, PromptStyle::Default, "SIGNAL")?;
     Ok(Solved {
         method: serde_json::to_value(work::session_method()).unwrap_or_default(),
         max_lines: plan.lines,

@@ -15,6 +15,7 @@ use crate::model::ModelConfig;
 use crate::run::Workbench;
 use crate::session::method::{Limits, MethodConfig};
 use crate::session::outcome::Seconds;
+use crate::session::style::PromptStyle;
 use crate::session::{Attempt, Outcome};
 
 /// The source of all prompts.
@@ -373,7 +374,8 @@ impl<'a> Lab<'a> {
     ) -> Result<Outcome, BenchError> {
         let task = task();
         let limits = Limits { max_lines: lines, ..Limits::default() };
-        let attempt = Attempt { task: &task, cell: "bench", method, seed: SEED, limits, stop };
+        let prompt = PromptStyle::Default;
+        let attempt = Attempt { task: &task, cell: "bench", method, prompt, seed: SEED, limits, stop };
         Ok(self.bench.supervisor.solve(&attempt, watch)?)
     }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 use vigor::sandbox::Limits as SandboxLimits;
 use vigor::session::method::{Limits, MethodConfig, PromptTemplates};
+use vigor::session::style::PromptStyle;
 use vigor::session::trace::{Gate, Source, Step};
 use vigor::session::{Attempt, StepReport};
 use vigor::source::{Kind, default_name};
@@ -109,6 +110,7 @@ pub fn generate(args: &Generate, interrupt: &Interrupt) -> Result<(), Failure> {
         task: &task,
         cell: method.name(),
         method: &method,
+        prompt: PromptStyle::Default,
         seed: args.seed,
         limits: Limits { max_tokens: args.max_tokens, ..Limits::default() },
         stop: interrupt,

@@ -119,7 +119,13 @@ impl Progress for RunBar {
     fn session_finished(&self, _index: usize, result: &ResultRow, timing: &TimingRow) {
         self.bar.inc(1);
         if !self.terminal {
-            let verdict = if result.passed_held_out { "passed" } else { "failed" };
+            let verdict = if result.is_skipped() {
+                "skipped"
+            } else if result.passed_held_out {
+                "passed"
+            } else {
+                "failed"
+            };
             tell!(
                 "{:<16} {:<16} {verdict}  {:>3} steps {:>5} tokens {:>6.1} s  ({:.0} tokens/s)",
                 result.session.task_id,

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use vigor::report::RunFiles;
-use vigor::session::replay::replay as replay_session;
+use vigor::report::{RunFiles, replay_run};
 
 use super::exit::{FAILURE, Failure};
 use super::say::say;
@@ -19,19 +18,21 @@ pub struct Replay {
 
 pub fn replay(args: &Replay) -> Result<(), Failure> {
     let run = RunFiles::load(&args.run)?;
-    let (mut sessions, mut decisions, mut differences) = (0, 0, 0);
-    run.each_trace(|session, events| {
-        let replayed = replay_session(events);
-        sessions += 1;
-        decisions += replayed.decisions;
-        differences += replayed.differences.len();
-        for difference in &replayed.differences {
-            let step = difference.step.map_or_else(String::new, |s| format!(" step {s}"));
-            say!("{}{step}: {}", run.manifest.session_name(session), difference.what);
-        }
-        Ok(())
-    })?;
-    say!("{sessions} sessions, {decisions} decisions derived again, {differences} differences");
+    let replayed = replay_run(&run)?;
+    for (session, difference) in &replayed.differences {
+        let step = difference.step.map_or_else(String::new, |s| format!(" step {s}"));
+        say!("{}{step}: {}", run.manifest.session_name(*session), difference.what);
+    }
+    let differences = replayed.differences.len();
+    let skipped = match replayed.skipped {
+        0 => String::new(),
+        skipped => format!(", {skipped} skipped"),
+    };
+    say!(
+        "{} sessions{skipped}, {} decisions derived again, {differences} differences",
+        replayed.sessions,
+        replayed.decisions
+    );
     if differences > 0 {
         return Err(Failure::message(
             FAILURE,

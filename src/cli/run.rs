@@ -37,8 +37,13 @@ pub fn run(args: &Run, interrupt: &Interrupt) -> Result<(), Failure> {
     if let Some(concurrency) = args.concurrency {
         config.run.concurrency = concurrency.max(1);
     }
-    let out = args.out.clone().unwrap_or_else(|| config.out_dir());
-    run_config(&config, &out, &args.machine, interrupt)
+    if let Some(out) = &args.out {
+        config.run.out = Some(out.clone());
+    }
+    for config in config.each_model() {
+        run_config(&config, &config.out_dir(), &args.machine, interrupt)?;
+    }
+    Ok(())
 }
 
 /// Runs a configuration into a folder and reports.
@@ -58,6 +63,7 @@ pub fn run_config(
     let all = tasks_of(&dataset, config.dataset.adapter.as_deref())?;
     let info =
         DatasetInfo { name: config.dataset.name.clone(), sha256: dataset.sha256.clone(), tasks: all.len() };
+    let config = &config.with_examples_of(&all);
     let tasks = select_tasks(&config.dataset, all)?;
 
     let model = machine.find(&config.model.name, Kind::Model)?;

@@ -2,12 +2,14 @@
 //!
 //! [`report()`] reads a run's folder and writes, into it, `report.html`, one page a session in `trace_html/`,
 //! and the summary as `evaluation/summary.md`. Pages are self-contained: no network, no other files. All
-//! text from the run is taken for hostile; `markup` is the only way from a text into a page.
+//! text from the run is taken for hostile; `markup` is the only way from a text into a page. [`replay_run`] writes
+//! nothing: it says whether the files follow from each other.
 
 mod markup;
 mod overview;
 mod plot;
 mod read;
+mod replay;
 mod session_page;
 pub mod stats;
 pub mod table;
@@ -19,6 +21,7 @@ use thiserror::Error;
 
 use crate::run::RunError;
 pub use read::RunFiles;
+pub use replay::{RunReplay, replay_run};
 pub use table::Table;
 
 /// Why no report can be made.

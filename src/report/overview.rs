@@ -1,5 +1,7 @@
 //! `report.html`: the whole run on one page.
 
+use std::collections::HashSet;
+
 use super::markup::{Markup, page};
 use super::plot;
 use super::read::RunFiles;
@@ -23,6 +25,9 @@ pub fn render(run: &RunFiles, table: &Table, links: &[Option<&str>]) -> String {
 
     body.raw("<section><h2>Cells</h2>\n");
     rows(&mut body, &HEADERS, &table.rows());
+    if let Some(skipped) = table.skipped_sentence() {
+        body.element("p", "note", skipped);
+    }
     body.raw("<p class=\"note\">").text(table.union_sentence());
     body.raw(
         ". That is a bound on what choosing among the cells could reach, not the score of a method. \
@@ -49,7 +54,7 @@ pub fn render(run: &RunFiles, table: &Table, links: &[Option<&str>]) -> String {
 
 fn facts(body: &mut Markup, run: &RunFiles) {
     let manifest = &run.manifest;
-    let finished = run.results.iter().flatten().count();
+    let finished = run.results.iter().flatten().count() + run.skipped.iter().flatten().count();
     let mut fact = |name: &'static str, value: String| {
         body.raw("<div>").element("dt", "", name).element("dd", "", value).raw("</div>");
     };
@@ -57,12 +62,16 @@ fn facts(body: &mut Markup, run: &RunFiles) {
     let devices: Vec<&str> = manifest.parts.iter().map(|part| part.device.as_str()).collect();
     let mut devices = devices;
     devices.dedup();
+    let mut seeds: Vec<String> =
+        manifest.cells.iter().map(|cell| manifest.seed_of(cell).to_string()).collect();
+    let mut seen = HashSet::new();
+    seeds.retain(|seed| seen.insert(seed.clone()));
     let facts = [
         ("model", format!("{} ({} {})", model.name, model.architecture, model.quantization)),
         ("dataset", manifest.dataset.name.clone()),
         ("tasks", manifest.task_ids.len().to_string()),
         ("sessions", format!("{finished} of {}", manifest.sessions())),
-        ("seed", manifest.seed.to_string()),
+        ("seed", seeds.join(", ")),
         ("device", devices.join(", ")),
     ];
     for (name, value) in facts {
@@ -86,6 +95,9 @@ fn rows(body: &mut Markup, headers: &[&'static str], rows: &[Vec<String>]) {
     body.raw("</tbody></table></div>\n");
 }
 
+/// Stands for a session that was skipped.
+const SKIPPED: &str = "–";
+
 /// Tasks by cells, each a square that leads to its session.
 fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
     body.raw("<p class=\"legend\">");
@@ -94,8 +106,11 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
         ("half", "◐", "only the guiding tests passed"),
         ("fail", "○", "failed"),
         ("none", "·", "not finished"),
+        ("none", SKIPPED, "skipped"),
     ] {
-        body.raw("<span>").element("i", class, glyph).text(" ").text(meaning).raw("</span> ");
+        if glyph != SKIPPED || run.skipped.iter().any(Option::is_some) {
+            body.raw("<span>").element("i", class, glyph).text(" ").text(meaning).raw("</span> ");
+        }
     }
     body.raw("</p>\n<div class=\"scroll\"><table class=\"heat\"><thead><tr><td></td>");
     for cell in &run.manifest.cells {
@@ -107,7 +122,10 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
         body.raw("<tr>").element("th", "", task);
         for (c, cell) in run.manifest.cells.iter().enumerate() {
             let result = run.results[t * width + c].as_ref();
-            let (class, glyph, meaning) = outcome(result);
+            let (class, glyph, meaning) = match run.skipped[t * width + c] {
+                Some(_) => ("none", SKIPPED, "skipped, an earlier cell had solved the task"),
+                None => outcome(result),
+            };
             body.raw("<td>");
             let title = format!("{task} · {} · {meaning}", cell.name);
             match links[t * width + c] {

@@ -19,8 +19,10 @@ pub struct RunFiles {
     dir: PathBuf,
     /// What the run was made of.
     pub manifest: RunManifest,
-    /// The result of each session, in session order; `None` where it is not finished.
+    /// The result of each session, in session order; `None` where it is not finished or was skipped.
     pub results: Vec<Option<ResultRow>>,
+    /// The row of each session that was skipped. Kept apart, so that none is counted as an attempt.
+    pub skipped: Vec<Option<ResultRow>>,
     /// The timing of each session.
     pub timings: Vec<Option<TimingRow>>,
     /// What a reader should know.
@@ -46,6 +48,7 @@ impl RunFiles {
             dir: dir.to_owned(),
             manifest,
             results: vec![None; total],
+            skipped: vec![None; total],
             timings: vec![None; total],
             warnings: Vec::new(),
             index,
@@ -54,11 +57,20 @@ impl RunFiles {
         let mut warnings = run.place("results.jsonl", &mut results, |row| &row.session)?;
         let mut timings: Vec<Option<TimingRow>> = vec![None; total];
         warnings.extend(run.place("timings.jsonl", &mut timings, |row| &row.session)?);
-        let finished = results.iter().flatten().count();
+        let skipped: Vec<_> = results.iter_mut().map(|row| row.take_if(|row| row.is_skipped())).collect();
+        let not_run = skipped.iter().flatten().count();
+        if not_run > 0 {
+            warnings.push(format!(
+                "{not_run} of {total} sessions were skipped because an earlier cell had solved their task \
+                 (stop_when_solved); a cell's rate is that of the tasks which were left to it, not pass@1, and cells \
+                 are not compared"
+            ));
+        }
+        let finished = results.iter().flatten().count() + not_run;
         if finished < total {
             warnings.push(format!("{finished} of {total} sessions are finished; the numbers are of those"));
         }
-        (run.results, run.timings, run.warnings) = (results, timings, warnings);
+        (run.results, run.skipped, run.timings, run.warnings) = (results, skipped, timings, warnings);
         Ok(run)
     }
 

@@ -97,6 +97,7 @@ fn end_words(end: EndReason) -> &'static str {
         EndReason::TokenBudget => "ended: token budget spent",
         EndReason::TimeBudget => "ended: time budget spent (not reproducible)",
         EndReason::NoViableCandidate => "ended: no viable candidate",
+        EndReason::Skipped => "skipped",
     }
 }
 

@@ -54,7 +54,10 @@ pub struct Paired {
 pub struct Table {
     /// One row a cell, in the run's order.
     pub cells: Vec<CellRow>,
-    /// Each cell but the first, compared with the first, on held-out tests.
+    /// Sessions of each cell that were skipped because an earlier cell had solved their task.
+    pub skipped: Vec<usize>,
+    /// Each cell but the first, compared with the first, on held-out tests. Empty where sessions were skipped: the tasks
+    /// that two cells share are then those that the earlier one failed.
     pub paired: Vec<Paired>,
     /// Tasks with a finished session, and those that at least one cell passes on held-out tests. A bound on
     /// what choosing among the cells could reach, not the score of a method.
@@ -68,7 +71,10 @@ impl Table {
         let passed = |session: usize| run.results[session].as_ref().map(|row| row.passed_held_out);
         let tasks = || 0..run.manifest.task_ids.len();
         let cells = (0..width).map(|cell| cell_row(run, cell)).collect();
-        let paired = (1..width)
+        let skipped: Vec<usize> =
+            (0..width).map(|cell| run.skipped.iter().skip(cell).step_by(width).flatten().count()).collect();
+        let comparable = if skipped.iter().any(|&count| count > 0) { 0 } else { width };
+        let paired = (1..comparable)
             .map(|cell| {
                 let both =
                     tasks().filter_map(|task| Some((passed(task * width)?, passed(task * width + cell)?)));
@@ -84,13 +90,14 @@ impl Table {
             tasks().filter(|&task| of_task(task).next().is_some()).count(),
             tasks().filter(|&task| of_task(task).any(|passed| passed)).count(),
         );
-        Self { cells, paired, union }
+        Self { cells, skipped, paired, union }
     }
 
     /// The summary for a terminal, columns aligned.
     pub fn text(&self) -> String {
         let mut text = aligned(&HEADERS, &self.rows());
         text.push_str(&format!("\n{}\n", self.union_sentence()));
+        text.extend(self.skipped_sentence().map(|sentence| sentence + "\n"));
         if !self.paired.is_empty() {
             text.push_str(&format!("\nCompared with {}, task by task:\n", self.cells[0].cell));
             text.push_str(&aligned(&PAIRED_HEADERS, &self.paired_rows()));
@@ -102,6 +109,7 @@ impl Table {
     pub fn markdown(&self) -> String {
         let mut text = markdown(&HEADERS, &self.rows());
         text.push_str(&format!("\n{}\n", escape(&self.union_sentence())));
+        text.extend(self.skipped_sentence().map(|sentence| format!("\n{}\n", escape(&sentence))));
         if !self.paired.is_empty() {
             text.push_str(&format!("\nCompared with {}, task by task:\n\n", escape(&self.cells[0].cell)));
             text.push_str(&markdown(&PAIRED_HEADERS, &self.paired_rows()));
@@ -113,6 +121,20 @@ impl Table {
     pub(super) fn union_sentence(&self) -> String {
         let (tasks, passed) = self.union;
         format!("{passed} of {tasks} tasks are passed by at least one cell (held-out tests)")
+    }
+
+    /// What was skipped, in words.
+    pub(super) fn skipped_sentence(&self) -> Option<String> {
+        let counts = self.cells.iter().zip(&self.skipped).filter(|(_, count)| **count > 0);
+        let counts: Vec<String> = counts.map(|(row, count)| format!("{}: {count}", row.cell)).collect();
+        let total: usize = self.skipped.iter().sum();
+        (total > 0).then(|| {
+            format!(
+                "{total} sessions were skipped, as an earlier cell had solved their task; they count in no row above \
+                 ({})",
+                counts.join(", ")
+            )
+        })
     }
 
     /// The cells as texts, under [`HEADERS`].

@@ -7,8 +7,13 @@ use serde_json::Value;
 use thiserror::Error;
 use toml::Spanned;
 
-use super::grid::{self, Block, Cell};
+use super::files::ResultRow;
+use super::grid::{self, Block, Cell, RunWide};
+use super::list::OneOrMore;
 use crate::session::method::{Limits, PromptTemplates};
+use crate::session::prompts::{CODER_NAMES, CONDITIONAL_NAMES, check_template};
+use crate::session::style::{Example, Layout, PromptStyle};
+use crate::task::Task;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
@@ -58,6 +63,9 @@ pub struct RunConfig {
     pub prompts: PromptTemplates,
     /// The `[[method]]` blocks, expanded.
     cells: Vec<Cell>,
+    /// All models, where there are several: [`Self::each_model`].
+    #[serde(skip)]
+    models: Vec<String>,
 }
 
 /// `[run]`
@@ -67,9 +75,9 @@ pub struct RunSection {
     /// The run's name: letters, digits, `.`, `_`, `-`.
     #[serde(deserialize_with = "plain_name")]
     pub name: String,
-    /// Seed of all randomness. Default 0.
-    #[serde(default)]
-    pub seed: u64,
+    /// Seed of all randomness, or several: then each is a setting of the grid. Default 0.
+    #[serde(default = "zero")]
+    pub seed: OneOrMore<u64>,
     /// The folder of the run, relative to the working directory. Default `runs/<name>`.
     #[serde(default)]
     pub out: Option<PathBuf>,
@@ -82,9 +90,33 @@ pub struct RunSection {
     /// Most tokens of a committed program. Default 400.
     #[serde(default = "default_tokens", deserialize_with = "at_least_one")]
     pub max_tokens: usize,
+    /// Skip the later cells of a task as soon as one passes these tests. The cells of a task then run one after the
+    /// other. Default: every cell visits every task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_when_solved: Option<Solved>,
     /// Most seconds of a session. Sessions that it ends are not reproducible. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_positive")]
     pub max_seconds: Option<f64>,
+}
+
+/// The tests that decide whether a task needs no further cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Solved {
+    /// The guiding tests: what a user who has no others could go by.
+    Guiding,
+    /// The held-out tests, that is the score: what is run then depends on what is scored.
+    HeldOut,
+}
+
+impl Solved {
+    /// Whether a session passed these tests.
+    pub fn by(self, row: &ResultRow) -> bool {
+        match self {
+            Self::Guiding => row.passed_guiding,
+            Self::HeldOut => row.passed_held_out,
+        }
+    }
 }
 
 /// `[model]`
@@ -172,7 +204,7 @@ pub enum SandboxPolicy {
 #[serde(deny_unknown_fields)]
 struct Written {
     run: RunSection,
-    model: ModelSection,
+    model: Spanned<WrittenModel>,
     dataset: DatasetSection,
     #[serde(default)]
     sandbox: SandboxSection,
@@ -182,13 +214,22 @@ struct Written {
     method: Vec<Spanned<Block>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenModel {
+    name: OneOrMore<String>,
+}
+
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct WrittenPrompts {
-    system: Option<TextOrFile>,
-    coder: Option<TextOrFile>,
-    conditional: Option<TextOrFile>,
-    answer_prefix: Option<TextOrFile>,
+    style: Option<OneOrMore<PromptStyle>>,
+    layout: Layout,
+    system: Option<Spanned<TextOrFile>>,
+    coder: Option<Spanned<TextOrFile>>,
+    conditional: Option<Spanned<TextOrFile>>,
+    answer_prefix: Option<Spanned<TextOrFile>>,
+    examples: Vec<Example>,
 }
 
 #[derive(Deserialize)]
@@ -237,28 +278,73 @@ impl RunConfig {
                            [[method]]\nmethod = \"greedy\"";
             return Err(value_error(text.len(), message.to_owned()));
         }
-        let cells =
-            grid::expand(&written.method).map_err(|fault| value_error(fault.span.start, fault.message))?;
-        let read = |key: &str, value: Option<TextOrFile>| read_prompt(path, key, value);
+        let styles = written.prompts.style.clone().unwrap_or(OneOrMore::one(PromptStyle::Default));
+        let wide = RunWide { seeds: written.run.seed.all(), styles: styles.all() };
+        let cells = grid::expand(&written.method, &wide)
+            .map_err(|fault| value_error(fault.span.start, fault.message))?;
+        let prompts = written.prompts.read(&cells, path, &value_error)?;
+
+        let at = written.model.span().start;
+        let models = written.model.into_inner().name;
+        let folders: Vec<String> = models.all().iter().map(|name| folder_of(name)).collect();
+        if let Some(twice) = (1..folders.len()).find(|&i| folders[..i].contains(&folders[i])) {
+            let message = format!(
+                "`model.name`: the run of {:?} would go into the same folder, {:?}, as that of a model before it; \
+                 give it a file of its own",
+                models.all()[twice],
+                folders[twice]
+            );
+            return Err(value_error(at, message));
+        }
         Ok(Self {
             run: written.run,
-            model: written.model,
+            model: ModelSection { name: models.first() },
             dataset: written.dataset,
             sandbox: written.sandbox,
-            prompts: PromptTemplates {
-                system: read("prompts.system", written.prompts.system)?,
-                coder: read("prompts.coder", written.prompts.coder)?,
-                conditional: read("prompts.conditional", written.prompts.conditional)?,
-                answer_prefix: read("prompts.answer_prefix", written.prompts.answer_prefix)?,
-            },
+            prompts,
             cells,
+            models: models.all().to_vec(),
         })
     }
 
-    /// The cells of the grid: method blocks in file order; within a block the parameters alphabetically,
-    /// the last one varying fastest. Names hold only what varies within the run.
+    /// One configuration for each model: itself, where there is one; else each with a folder of its own, named like the
+    /// model, in that of this one.
+    pub fn each_model(&self) -> Vec<Self> {
+        if self.models.len() < 2 {
+            return vec![self.clone()];
+        }
+        let of = |name: &String| {
+            let mut config = self.clone();
+            config.run.out = Some(self.out_dir().join(folder_of(name)));
+            config.model.name = name.clone();
+            config.models = vec![name.clone()];
+            config
+        };
+        self.models.iter().map(of).collect()
+    }
+
+    /// The configuration with the solved examples that are customary for a dataset (all of its tasks are given), where a
+    /// prompt shows any and the configuration gives none.
+    pub fn with_examples_of(&self, tasks: &[Task]) -> Self {
+        let mut config = self.clone();
+        let texts = [&self.prompts.coder, &self.prompts.conditional];
+        let asked = texts.into_iter().flatten().any(|template| template.contains("examples"));
+        let shows = |cell: &Cell| cell.prompt.shows_examples() || (asked && cell.prompt.is_default());
+        if config.prompts.examples.is_empty() && self.cells.iter().any(shows) {
+            config.prompts.examples = Example::customary(tasks);
+        }
+        config
+    }
+
+    /// The cells of the grid: method blocks in file order; within a block its methods, for each the parameters
+    /// alphabetically, the last one varying fastest. Names hold only what varies within the run.
     pub fn cells(&self) -> &[Cell] {
         &self.cells
+    }
+
+    /// Seed of the sessions of a cell.
+    pub fn seed_of(&self, cell: &Cell) -> u64 {
+        cell.seed.unwrap_or(self.run.seed.first())
     }
 
     /// The folder of the run.
@@ -289,19 +375,72 @@ impl RunConfig {
     }
 }
 
-fn read_prompt(config: &Path, key: &str, value: Option<TextOrFile>) -> Result<Option<String>, ConfigError> {
-    match value {
-        None => Ok(None),
-        Some(TextOrFile::Text(text)) => Ok(Some(text)),
-        Some(TextOrFile::File(FileName { file })) => {
-            let path = config.parent().unwrap_or(Path::new("")).join(file);
-            std::fs::read_to_string(&path).map(Some).map_err(|source| ConfigError::Read {
-                path,
-                key: Some(key.to_owned()),
-                source,
-            })
+impl WrittenPrompts {
+    /// Reads and checks the texts. Those of the style `default` are refused where no cell has that style.
+    fn read(
+        self,
+        cells: &[Cell],
+        path: &Path,
+        fault: &dyn Fn(usize, String) -> ConfigError,
+    ) -> Result<PromptTemplates, ConfigError> {
+        let used = cells.iter().any(|cell| cell.prompt.is_default());
+        let text = |key: &str, value: Option<Spanned<TextOrFile>>| {
+            let Some(value) = value else { return Ok(None) };
+            let at = value.span().start;
+            if !used {
+                let message = format!(
+                    "`prompts.{key}` belongs to the style \"default\", which no cell uses; remove it, or add the style"
+                );
+                return Err(fault(at, message));
+            }
+            Ok(Some((value.into_inner().read(path, &format!("prompts.{key}"))?, at)))
+        };
+        let template = |key: &str, value: Option<Spanned<TextOrFile>>, names: &[&str]| {
+            let Some((text, at)) = text(key, value)? else { return Ok(None) };
+            match check_template(&text, names) {
+                Ok(()) => Ok(Some(text)),
+                Err(reason) => Err(fault(at, format!("the template `prompts.{key}`: {reason}"))),
+            }
+        };
+        let conditional_names = [CODER_NAMES.as_slice(), &CONDITIONAL_NAMES].concat();
+        Ok(PromptTemplates {
+            system: text("system", self.system)?.map(|(text, _)| text),
+            coder: template("coder", self.coder, &CODER_NAMES)?,
+            conditional: template("conditional", self.conditional, &conditional_names)?,
+            answer_prefix: text("answer_prefix", self.answer_prefix)?.map(|(text, _)| text),
+            layout: self.layout,
+            examples: self.examples,
+        })
+    }
+}
+
+impl TextOrFile {
+    /// The text, or that of the file, which is sought beside the configuration.
+    fn read(self, config: &Path, key: &str) -> Result<String, ConfigError> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::File(FileName { file }) => {
+                let path = config.parent().unwrap_or(Path::new("")).join(file);
+                std::fs::read_to_string(&path).map_err(|source| ConfigError::Read {
+                    path,
+                    key: Some(key.to_owned()),
+                    source,
+                })
+            }
         }
     }
+}
+
+/// Name of a folder for the run of a model: the last part of its name or path.
+fn folder_of(model: &str) -> String {
+    let last = model.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = last.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    if name.starts_with('.') || name.is_empty() { format!("_{name}") } else { name }
+}
+
+fn zero() -> OneOrMore<u64> {
+    OneOrMore::one(0)
 }
 
 fn one() -> usize {

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use thiserror::Error;
 
@@ -12,6 +12,7 @@ use super::error::RunError;
 use super::files::{ResultRow, TimingRow};
 use super::grid::Cell;
 use super::journal::Journal;
+use super::skip::{Batch, skipped};
 use crate::session::method::Limits;
 use crate::session::trace::TraceLine;
 use crate::task::Task;
@@ -25,7 +26,7 @@ pub struct SessionJob<'a> {
     pub task: &'a Task,
     /// The method and its parameters.
     pub cell: &'a Cell,
-    /// The run's seed.
+    /// Seed of all its randomness.
     pub seed: u64,
     /// What it may spend.
     pub limits: Limits,
@@ -147,7 +148,8 @@ pub fn select_tasks(section: &DatasetSection, all: Vec<Task>) -> Result<Vec<Task
 
 /// Runs all sessions that the journal lacks, `concurrency` at once, and records them.
 ///
-/// Sessions are given out in order and recorded as they finish; what is written does not depend on either.
+/// Sessions are given out in order and recorded as they finish; what is written does not depend on either. Where cells are
+/// skipped once a task is solved, whole tasks are given out, so that a skip depends on earlier cells alone.
 /// When `stop` becomes true no further session begins, running ones are abandoned, and the summary says how
 /// far the run came; the same call with the journal opened again goes on from there. `stop` is also set by
 /// this function when a session or a write fails, to end the sessions in flight.
@@ -172,32 +174,45 @@ pub fn execute(
         index,
         task: &tasks[index / cells.len()],
         cell: &cells[index % cells.len()],
-        seed: config.run.seed,
+        seed: config.seed_of(&cells[index % cells.len()]),
         limits: config.limits(),
         stop,
     };
-    let given_out = AtomicUsize::new(0);
+    let batches = Batch::all(journal, &pending, cells.len(), config.run.stop_when_solved)?;
+    let workers = config.run.concurrency.min(batches.len());
+    let batches = Mutex::new(batches.into_iter());
+    let next = || batches.lock().unwrap_or_else(PoisonError::into_inner).next();
     // No room in the channel: a worker takes no new session before its last one is being recorded, so that
     // a crash never costs more than the sessions in flight.
     let (sender, receiver) = mpsc::sync_channel(0);
     let mut failure = None;
     std::thread::scope(|scope| {
-        for _ in 0..config.run.concurrency.min(pending.len()) {
+        for _ in 0..workers {
             let sender = sender.clone();
             scope.spawn(|| {
                 let sender = sender;
-                while !stop.load(Ordering::SeqCst) {
-                    let turn = given_out.fetch_add(1, Ordering::SeqCst);
-                    let Some(&index) = pending.get(turn) else { break };
-                    let job = job(index);
-                    progress.session_started(&job);
-                    let outcome = catch_unwind(AssertUnwindSafe(|| solver.solve(&job, progress)));
-                    let outcome = outcome.unwrap_or_else(|panic| Err(SolveError::Failed(describe(&*panic))));
-                    if matches!(outcome, Err(SolveError::Failed(_))) {
-                        stop.store(true, Ordering::SeqCst);
-                    }
-                    if sender.send((index, outcome)).is_err() {
-                        break;
+                while let Some(mut batch) = next() {
+                    for index in std::mem::take(&mut batch.sessions) {
+                        if stop.load(Ordering::SeqCst) {
+                            return;
+                        }
+                        let (job, cell) = (job(index), index % cells.len());
+                        let outcome = match batch.solved_before(cell) {
+                            Some(first) => Ok(skipped(&job, &cells[first].name)),
+                            None => {
+                                progress.session_started(&job);
+                                let outcome = catch_unwind(AssertUnwindSafe(|| solver.solve(&job, progress)));
+                                outcome.unwrap_or_else(|panic| Err(SolveError::Failed(describe(&*panic))))
+                            }
+                        };
+                        match &outcome {
+                            Ok(outcome) => batch.note(cell, &outcome.result),
+                            Err(SolveError::Failed(_)) => stop.store(true, Ordering::SeqCst),
+                            Err(SolveError::Stopped) => {}
+                        }
+                        if sender.send((index, outcome)).is_err() {
+                            return;
+                        }
                     }
                 }
             });

@@ -44,6 +44,39 @@ pub struct ResultRow {
     pub executions: usize,
     /// Why the session ended.
     pub end: EndReason,
+    /// Name of the cell that had solved the task before, where this session was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solved_by: Option<String>,
+}
+
+impl ResultRow {
+    /// A session that was not run because another cell had solved its task.
+    pub fn skipped(session: SessionKey, guided: bool, solved_by: &str) -> Self {
+        Self {
+            session,
+            program: String::new(),
+            guiding: Vec::new(),
+            held_out: Vec::new(),
+            passed_guiding: false,
+            passed_held_out: false,
+            guided,
+            steps: 0,
+            generated_tokens: 0,
+            committed_tokens: 0,
+            prefill_tokens: 0,
+            forward_passes: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
+            executions: 0,
+            end: EndReason::Skipped,
+            solved_by: Some(solved_by.to_owned()),
+        }
+    }
+
+    /// Whether the session was not run. It says nothing about its cell then, and counts in no rate.
+    pub fn is_skipped(&self) -> bool {
+        self.end == EndReason::Skipped
+    }
 }
 
 /// One line of `timings.jsonl`: what may differ between two runs of one configuration.
@@ -66,4 +99,20 @@ pub struct TimingRow {
     pub commit: f64,
     /// Final verdicts on guiding and held-out tests.
     pub score: f64,
+}
+
+impl TimingRow {
+    /// That of a session that was not run.
+    pub fn skipped(session: SessionKey) -> Self {
+        Self {
+            session,
+            seconds: 0.0,
+            propose: 0.0,
+            gate: 0.0,
+            execute: 0.0,
+            guide: 0.0,
+            commit: 0.0,
+            score: 0.0,
+        }
+    }
 }

@@ -134,6 +134,17 @@ impl Journal {
         (0..self.finished.len()).filter(|&index| !self.finished[index]).collect()
     }
 
+    /// The result of a finished session.
+    ///
+    /// # Errors
+    /// When its journal file cannot be read or is malformed.
+    pub fn result(&self, index: usize) -> Result<ResultRow, RunError> {
+        let sessions_dir = self.dir.join("sessions");
+        let path = session_path(&sessions_dir, index);
+        let [result, ..] = read_session(&sessions_dir, index)?.outputs;
+        serde_json::from_str(&result).map_err(|source| RunError::Malformed { path, line: 2, source })
+    }
+
     /// Keeps a finished session: when this returns it survives a crash.
     ///
     /// # Errors

@@ -18,8 +18,9 @@ use super::error::RunError;
 use super::grid::Cell;
 use crate::task::Task;
 
-/// Version of the manifest's schema; a reader refuses a newer one.
-pub const MANIFEST_SCHEMA: u32 = 2;
+/// Version of the manifest's schema; a reader refuses a newer one. A run of which some sessions may be skipped is of
+/// version 3, as older readers would count these; any other is still of version 2.
+pub const MANIFEST_SCHEMA: u32 = 3;
 
 /// The manifest's file name in the folder of a run.
 pub const MANIFEST_FILE: &str = "run_manifest.json";
@@ -27,11 +28,11 @@ pub const MANIFEST_FILE: &str = "run_manifest.json";
 /// What a run was made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunManifest {
-    /// [`MANIFEST_SCHEMA`] of the writer.
+    /// The lowest [`MANIFEST_SCHEMA`] that has all that the run uses.
     pub schema: u32,
     /// The run's name.
     pub name: String,
-    /// Seed of all randomness.
+    /// Seed of all randomness, in cells that name no other.
     pub seed: u64,
     /// The decisive part of the configuration ([`RunConfig::decisive`]).
     pub configuration: Value,
@@ -115,9 +116,9 @@ impl RunManifest {
         part: Part,
     ) -> Self {
         Self {
-            schema: MANIFEST_SCHEMA,
+            schema: if config.run.stop_when_solved.is_some() { MANIFEST_SCHEMA } else { 2 },
             name: config.run.name.clone(),
-            seed: config.run.seed,
+            seed: config.run.seed.first(),
             configuration: config.decisive(),
             model,
             dataset,
@@ -130,6 +131,11 @@ impl RunManifest {
     /// Number of sessions of the run.
     pub fn sessions(&self) -> usize {
         self.task_ids.len() * self.cells.len()
+    }
+
+    /// Seed of the sessions of a cell.
+    pub fn seed_of(&self, cell: &Cell) -> u64 {
+        cell.seed.unwrap_or(self.seed)
     }
 
     /// Session `index` for a reader: its task and its cell.
@@ -158,8 +164,13 @@ impl RunManifest {
     /// The first decisive fact in which `self`, on disk, differs from `given`: its key, and both values.
     pub(super) fn difference(&self, given: &Self) -> Option<(String, String, String)> {
         let decisive = |m: &Self| {
+            // Of the cells what they mean counts: a manifest from before there was a parameter has its default.
+            let mut configuration = m.configuration.clone();
+            if let Some(configuration) = configuration.as_object_mut() {
+                configuration.shift_remove("cells");
+            }
             serde_json::json!({
-                "configuration": m.configuration,
+                "configuration": configuration,
                 "seed": m.seed,
                 // The file's name may change; its content may not.
                 "model": { "sha256": m.model.sha256, "arithmetic": m.model.arithmetic },

@@ -10,7 +10,9 @@ pub mod execute;
 pub mod files;
 pub mod grid;
 pub mod journal;
+pub mod list;
 pub mod manifest;
+mod skip;
 pub mod workbench;
 
 pub use config::{ConfigError, RunConfig};

@@ -138,7 +138,7 @@ impl Workbench {
         let clients: Vec<Client> = engines.iter().map(Engine::client).collect();
         let prompts = Prompts::new(tokenizer.clone(), chat, options.prompts);
         let supervisor = Supervisor {
-            coder: Box::new(EngineCoder::new(clients, tokenizer.clone(), prompts.is_chat())),
+            coder: Box::new(EngineCoder::new(clients, tokenizer.clone())),
             language: Box::new(Python),
             reviewer: Box::new(CPython::new(pool.clone())),
             evaluator: Box::new(evaluator::Sandboxed::new(pool.clone(), options.limits)),
@@ -192,6 +192,7 @@ impl Solver for Workbench {
             task: job.task,
             cell: &job.cell.name,
             method: &job.cell.config,
+            prompt: job.cell.prompt,
             seed: job.seed,
             limits: job.limits,
             stop: job.stop,
@@ -245,6 +246,7 @@ pub fn record(outcome: Outcome) -> SessionOutcome {
         accepted_tokens: counts.engine.accepted_tokens,
         executions: counts.executions,
         end,
+        solved_by: None,
     };
     SessionOutcome { result, events, timing }
 }

@@ -28,6 +28,8 @@ pub struct Ask<'a> {
     pub lines: Option<usize>,
     /// Count a multi-line string as one line.
     pub logical: bool,
+    /// The program stands in a code fence, whose end ends it.
+    pub fenced: bool,
     /// Tokens at most.
     pub max_tokens: usize,
     /// Leading alternatives to report a token.
@@ -88,17 +90,16 @@ pub struct EngineCoder {
     /// Sequences so far.
     begun: AtomicUsize,
     tokenizer: Arc<Tokenizer>,
-    fenced: bool,
 }
 
 impl EngineCoder {
-    /// `fenced` says that programs stand in a code fence, whose end ends them.
-    pub fn new(clients: Vec<Client>, tokenizer: Arc<Tokenizer>, fenced: bool) -> Self {
-        Self { clients, begun: AtomicUsize::new(0), tokenizer, fenced }
+    /// Reads the engines' tokens with their model's tokenizer.
+    pub fn new(clients: Vec<Client>, tokenizer: Arc<Tokenizer>) -> Self {
+        Self { clients, begun: AtomicUsize::new(0), tokenizer }
     }
 
     fn stop(&self, ask: &Ask<'_>) -> Box<LineStop> {
-        Box::new(LineStop::new(self.tokenizer.clone(), ask.prefix, ask.lines, ask.logical, self.fenced))
+        Box::new(LineStop::new(self.tokenizer.clone(), ask.prefix, ask.lines, ask.logical, ask.fenced))
     }
 
     fn proposal(&self, ask: &Ask<'_>, generated: Generated) -> Proposal {

@@ -4,7 +4,9 @@
 //! Each method carries exactly the parameters that it uses, so a configuration cannot set one in vain.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::style::{Example, Layout};
 use crate::engine::Guidance;
 pub use crate::engine::Sampler;
 
@@ -59,6 +61,7 @@ impl MethodConfig {
             Self::Vigor(VigorConfig { horizon: 0, .. }) | Self::EgCfg(EgCfgConfig { horizon: 0, .. }) => {
                 Err(("horizon", "at least 1 line"))
             }
+            Self::EgCfg(EgCfgConfig { refresh_lines: 0, .. }) => Err(("refresh_lines", "at least 1 line")),
             Self::EgCfg(c) if !(c.gamma >= 0.0 && c.gamma.is_finite()) => {
                 Err(("gamma", "a finite number, at least 0"))
             }
@@ -68,6 +71,18 @@ impl MethodConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// All parameters by their names and `method` itself, also those that files leave out while they have their
+    /// default.
+    pub fn parameters(&self) -> Map<String, Value> {
+        let Ok(Value::Object(mut parameters)) = serde_json::to_value(self) else {
+            unreachable!("a method is a tagged struct of plain values")
+        };
+        if let Self::EgCfg(config) = self {
+            parameters.insert("refresh_lines".to_owned(), config.refresh_lines.into());
+        }
+        parameters
     }
 
     /// The guidance strength γ, for methods that guide.
@@ -190,6 +205,10 @@ pub struct EgCfgConfig {
     /// forward passes, the same line.
     #[serde(default = "yes")]
     pub speculate: bool,
+    /// Lines after which the signal is made anew, at least 1 (the k of EG-CFG): in between, lines are guided by the
+    /// last one. Files leave it out while it is 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub refresh_lines: usize,
     /// Bounds on the signal.
     #[serde(flatten)]
     pub signal: SignalCaps,
@@ -219,6 +238,7 @@ impl Default for EgCfgConfig {
             sample_line: false,
             line_temperature: 0.75,
             speculate: true,
+            refresh_lines: 1,
             signal: SignalCaps::default(),
         }
     }
@@ -227,6 +247,14 @@ impl Default for EgCfgConfig {
 /// What a trace or manifest means that was written before there was a choice.
 fn yes() -> bool {
     true
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 /// Bounds on the signal: what is beyond them is cut, and the trace says so.
@@ -269,7 +297,8 @@ impl Default for Limits {
     }
 }
 
-/// Texts of the prompt that replace the built-in ones. Opaque here; the session says what they may contain.
+/// Texts of the prompt that replace the built-in ones of the default style, and what all styles share. Opaque
+/// here; the session says what they may contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptTemplates {
     /// The system message.
@@ -284,4 +313,10 @@ pub struct PromptTemplates {
     /// What the model's answer is made to begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_prefix: Option<String>,
+    /// What surrounds the text, in every style.
+    #[serde(default, skip_serializing_if = "Layout::is_chat")]
+    pub layout: Layout,
+    /// Solved problems, for the styles and templates that show some. Empty: our own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
 }

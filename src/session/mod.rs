@@ -16,6 +16,7 @@ pub mod policy;
 pub mod prompts;
 pub mod replay;
 pub mod reviewer;
+pub mod style;
 pub mod supervisor;
 pub mod tester;
 pub mod trace;

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::method::{Limits, MethodConfig};
+use super::style::PromptStyle;
 use super::tester::Score;
 use super::trace::{EndReason, Event, SessionKey, Step};
 use crate::engine::Usage;
@@ -17,7 +18,9 @@ pub struct Attempt<'a> {
     pub cell: &'a str,
     /// The method and its parameters.
     pub method: &'a MethodConfig,
-    /// The run's seed.
+    /// How the prompt asks for the program.
+    pub prompt: PromptStyle,
+    /// Seed of all its randomness.
     pub seed: u64,
     /// What the session may spend.
     pub limits: Limits,

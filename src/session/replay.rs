@@ -46,6 +46,7 @@ pub fn replay(events: &[Event]) -> Replayed {
     };
     let mut text = String::new();
     let mut expected = 0;
+    let mut signal = None;
     for event in &events[1..] {
         match event {
             Event::Step(step) => {
@@ -55,7 +56,8 @@ pub fn replay(events: &[Event]) -> Replayed {
                     replayed.differences.push(Difference { step: Some(step.step), what });
                 }
                 expected = step.step.saturating_add(1);
-                if let Some(what) = check(&method, step) {
+                let found = [check(&method, step), check_refresh(&method, step, &mut signal)];
+                for what in found.into_iter().flatten() {
                     replayed.differences.push(Difference { step: Some(step.step), what });
                 }
                 text.push_str(&step.decision.text);
@@ -109,6 +111,28 @@ fn check(method: &MethodConfig, step: &Step) -> Option<String> {
             MethodConfig::EgCfg(config) => check_tokens(step, config.guidance()),
             _ => Some("a guided line in a method that does not guide".into()),
         },
+    }
+}
+
+/// A signal must last as many lines as the method says: it is made from candidates, then kept as it is. `last` is the
+/// step that made the last one, and its text.
+fn check_refresh<'a>(
+    method: &MethodConfig,
+    step: &'a Step,
+    last: &mut Option<(usize, &'a str)>,
+) -> Option<String> {
+    let (MethodConfig::EgCfg(config), Some(signal)) = (method, &step.signal) else { return None };
+    let fresh = last.filter(|(made, _)| step.step.saturating_sub(*made) < config.refresh_lines);
+    match fresh {
+        _ if !step.candidates.is_empty() => {
+            *last = Some((step.step, &signal.text));
+            fresh.map(|(made, _)| {
+                format!("the signal was made anew; that of step {made} lasts {} lines", config.refresh_lines)
+            })
+        }
+        None => Some("the signal comes from no candidate".to_owned()),
+        Some((made, text)) => (text != signal.text)
+            .then(|| format!("the signal is not that of step {made}, which was to be kept")),
     }
 }
 

@@ -60,7 +60,7 @@ impl Supervisor {
         watch: &mut dyn FnMut(StepReport<'_>),
     ) -> Result<Outcome, SessionError> {
         let started = Instant::now();
-        let prompt = self.prompts.plain(attempt.task)?;
+        let prompt = self.prompts.plain(attempt.task, attempt.prompt)?;
         let mut session = Session {
             roles: self,
             attempt,
@@ -69,6 +69,7 @@ impl Supervisor {
             committed: Vec::new(),
             conditional: None,
             reviewed: Reviewed::default(),
+            kept: None,
             budget: Budget::new(attempt.limits),
             counts: Counts::default(),
             seconds: Seconds::default(),
@@ -149,6 +150,8 @@ struct Session<'a> {
     conditional: Option<(Sequence, Vec<u32>)>,
     /// What the reviewer knows of the program.
     reviewed: Reviewed,
+    /// The last signal and the step that it was made in, where more lines than one are guided by one.
+    kept: Option<(usize, Signal)>,
     budget: Budget,
     counts: Counts,
     seconds: Seconds,
@@ -160,13 +163,18 @@ impl Session<'_> {
     }
 
     fn start(&self) -> Start {
+        let Attempt { method, limits, prompt, .. } = self.attempt;
+        let mut policy = serde_json::json!({ "method": method, "limits": limits });
+        if !prompt.is_default() {
+            policy["prompt"] = prompt.name().into();
+        }
         Start {
             schema: SCHEMA_VERSION,
             prompt: self.prompt.text.clone(),
             prompt_tokens: self.prompt.tokens.len(),
             guiding_tests: self.attempt.task.guiding_tests.iter().map(|t| t.source.clone()).collect(),
             guided: self.has_tests(),
-            policy: serde_json::json!({ "method": self.attempt.method, "limits": self.attempt.limits }),
+            policy,
         }
     }
 
@@ -215,6 +223,7 @@ impl Session<'_> {
             key: self.key(),
             lines,
             logical: false,
+            fenced: self.roles.prompts.is_fenced(self.attempt.prompt),
             max_tokens: self.budget.tokens_left(),
             alternatives: 0,
         }
@@ -437,22 +446,36 @@ impl Session<'_> {
         Ok(Step { step: self.counts.steps, candidates, signal: None, tokens: Vec::new(), decision })
     }
 
-    /// Guide: candidates → traces → signal → a line decoded under guidance.
+    /// Guide: candidates → traces → signal → a line decoded under guidance. While a signal is to last, the next lines
+    /// go without candidates.
     fn guided_step(&mut self, config: &EgCfgConfig) -> Result<Step, SessionError> {
         let caps = TraceCaps {
             max_events: config.signal.max_events,
             max_value_bytes: config.signal.max_value,
+            max_total_bytes: TraceCaps::default().max_total_bytes.max(config.signal.max_chars),
             ..TraceCaps::default()
         };
-        let Proposed { proposals, candidates, evaluations } =
-            self.candidates(&config.sampling, Some(config.horizon), Some(caps))?;
-        let started = Instant::now();
-        let signal = self.signal(config, &candidates, &evaluations);
-        let Some((text, capped)) = signal else {
-            let step = self.greedy_step()?;
-            return Ok(Step { candidates, ..step });
+        let step = self.counts.steps;
+        let kept = self.kept.take().filter(|(made, _)| step - made < config.refresh_lines);
+        let (made, text, capped, candidates, drafts) = match kept {
+            Some((made, signal)) => (made, signal.text, signal.capped, Vec::new(), Vec::new()),
+            None => {
+                let Proposed { proposals, candidates, evaluations } =
+                    self.candidates(&config.sampling, Some(config.horizon), Some(caps))?;
+                let started = Instant::now();
+                let signal = self.signal(config, &candidates, &evaluations);
+                self.seconds.guide += started.elapsed().as_secs_f64();
+                let Some((text, capped)) = signal else {
+                    let step = self.greedy_step()?;
+                    return Ok(Step { candidates, ..step });
+                };
+                // The line is often that of a candidate, or begins so.
+                let drafts = proposals.into_iter().map(|p| p.tokens).collect();
+                (step, text, capped, candidates, drafts)
+            }
         };
-        let conditional = self.roles.prompts.conditional(self.attempt.task, &text)?;
+        let started = Instant::now();
+        let conditional = self.roles.prompts.conditional(self.attempt.task, self.attempt.prompt, &text)?;
         let mut tokens = conditional.tokens;
         tokens.extend_from_slice(&self.committed);
         let sequence = self.conditional_sequence(&tokens)?;
@@ -466,9 +489,7 @@ impl Session<'_> {
         let key = self.key().with(u64::MAX);
         let ask = Ask { alternatives: ALTERNATIVES, sampling, key, ..self.ask(Some(1)) };
         let plain = self.trunk.fork(self.trunk.len());
-        // The line is often that of a candidate, or begins so.
-        let drafts =
-            if config.speculate { proposals.into_iter().map(|p| p.tokens).collect() } else { Vec::new() };
+        let drafts = if config.speculate { drafts } else { Vec::new() };
         let (proposal, sequence, usage) =
             self.roles.coder.guide(plain, sequence, config.guidance(), drafts, &ask)?;
         self.add(usage);
@@ -477,14 +498,12 @@ impl Session<'_> {
         self.conditional = Some((sequence, tokens));
         let decoded = self.decoded_tokens(&proposal, proposal.line.tokens);
         let decision = self.commit_decoded(&proposal, Source::Guided, "most probable tokens under guidance");
+        let signal = Signal { text, prompt_tokens, capped };
+        if config.refresh_lines > 1 {
+            self.kept = Some((made, signal.clone()));
+        }
         self.seconds.guide += started.elapsed().as_secs_f64();
-        Ok(Step {
-            step: self.counts.steps,
-            candidates,
-            signal: Some(Signal { text, prompt_tokens, capped }),
-            tokens: decoded,
-            decision,
-        })
+        Ok(Step { step, candidates, signal: Some(signal), tokens: decoded, decision })
     }
 
     /// The signal from what the candidates did, equal programs once; `None` when nothing was traced.

@@ -249,6 +249,8 @@ pub enum EndReason {
     TimeBudget,
     /// Every candidate was invalid.
     NoViableCandidate,
+    /// It was not run: an earlier cell had solved the task. Stands in results only; such a session has no trace.
+    Skipped,
 }
 
 /// The end of a session.
