@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use vigor::sandbox::{ExecRequest, Policy, Pool, PoolConfig};
+use vigor::session::trace::Gate;
 
 /// All processes that come from this one.
 fn descendants() -> BTreeSet<i32> {
@@ -56,17 +57,20 @@ fn kind(pool: &Pool, number: usize) -> String {
     pool.execute(&request).expect("a report").tests[0].verdict.record().kind
 }
 
+/// How many descriptors each process has open.
+fn picture() -> Vec<usize> {
+    // The next child is forked after the answer.
+    std::thread::sleep(Duration::from_millis(300));
+    let mut counts: Vec<usize> = descendants().into_iter().map(descriptors).collect();
+    counts.push(descriptors(std::process::id() as i32));
+    counts.sort_unstable();
+    counts
+}
+
 #[test]
 fn a_worker_stays_as_it_is() {
-    let pool = self::pool(&std::env::var("VIGOR_TEST_PYTHON").unwrap_or("python3".into()));
-    let picture = || -> Vec<usize> {
-        // The next child is forked after the answer.
-        std::thread::sleep(Duration::from_millis(300));
-        let mut counts: Vec<usize> = descendants().into_iter().map(descriptors).collect();
-        counts.push(descriptors(std::process::id() as i32));
-        counts.sort_unstable();
-        counts
-    };
+    let python = std::env::var("VIGOR_TEST_PYTHON").unwrap_or("python3".into());
+    let pool = self::pool(&python);
     for number in 0..50 {
         assert_eq!(kind(&pool, number), "passed");
     }
@@ -83,8 +87,37 @@ fn a_worker_stays_as_it_is() {
     assert_eq!(picture(), before, "descriptors of each process, in the next worker");
     drop(pool);
 
+    the_compiler_is_replaced(&python);
     no_room_for_a_process();
     assert!(descendants().is_empty(), "a pool takes its processes with it");
+}
+
+/// One child compiles for many requests, then another does; programs run beside it, and what ends it ends it alone.
+fn the_compiler_is_replaced(python: &str) {
+    let pool = self::pool(python);
+    let ask = |number: usize| {
+        let sources = [format!("x = {number}\n"), format!("x = {number} +\n"), "if x:\n".to_owned()];
+        let gates = pool.classify(&sources).expect("verdicts");
+        let [Gate::Complete, Gate::Invalid { message }, Gate::Incomplete] = &gates[..] else {
+            panic!("{gates:?}");
+        };
+        assert_eq!(message, "invalid syntax");
+    };
+    ask(0);
+    let (before, processes) = (picture(), descendants());
+    for number in 0..700 {
+        ask(number);
+        if number % 10 == 0 {
+            assert_eq!(kind(&pool, number), "passed");
+        }
+    }
+    assert_eq!(picture(), before, "descriptors of each process, after 700 round trips to the compiler");
+    let kept = descendants().intersection(&processes).count();
+    assert!(
+        kept > 0 && kept < processes.len() - 1,
+        "{kept} of {} processes are those of before",
+        processes.len()
+    );
 }
 
 /// The zygote is told that it may have no process more.
