@@ -347,7 +347,11 @@ fn the_reference_solutions_can_be_scored() {
 fn datasets_and_outputs_that_cannot_be_used_are_named() {
     let folder = Folder::new();
     let told = eval(folder.home.path(), "./mbpp.jsonl", "reference", &[], b"");
-    assert!(told.code == 3 && told.err.contains("one of humaneval:./mbpp.jsonl, mbpp:"), "{}", told.err);
+    assert!(
+        told.code == 3 && told.err.contains("as ADAPTER:./mbpp.jsonl; adapters are humaneval, "),
+        "{}",
+        told.err
+    );
     let told = eval(folder.home.path(), "mbpp:./absent.jsonl", "reference", &[], b"");
     assert!(told.code == 4 && told.err.contains("absent.jsonl"), "{} {}", told.code, told.err);
     fs::create_dir(folder.path("folder")).expect("a folder");
@@ -390,4 +394,71 @@ fn an_interrupted_scoring_leaves_no_file() {
         .filter(|name| name.contains("verdicts"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Tasks that read and print, and tasks of classes of `unittest`.
+#[test]
+fn scripts_and_unit_tests_are_scored_too() {
+    let folder = Folder::new();
+    let square = json!({
+        "task_id": "square",
+        "prompt": "Print the square of the number.",
+        "tests": [{"input": "2\n", "output": "4\n"}, {"input": "-3\n", "output": "9\n"}],
+        "reference": "n = int(input())\nprint(n * n)\n",
+    });
+    folder.write("jsonl.jsonl", lines(&[square]).as_bytes());
+    let sample = |program: &str| json!({"task_id": "square", "solution": program});
+    let samples = [
+        sample("import sys\nn = int(sys.stdin.readline())\nsys.stdout.write(str(n * n))\nsys.exit()\n"),
+        sample(
+            "def solve():\n    print(abs(int(input())) ** 2, '')\nif __name__ == '__main__':\n    solve()\n",
+        ),
+        sample("print(4)\n"),
+        sample("def solve(n):\n    return n * n\n"),
+        sample("import os\nprint(9, flush=True)\nos._exit(0)\n"),
+    ];
+    let verdicts = folder.verdicts("jsonl", &samples, &["--tests", "both"]);
+    let kinds: Vec<&str> = verdicts.iter().map(|verdict| verdict.verdict.as_str()).collect();
+    assert_eq!(kinds, ["passed", "passed", "failed", "failed", "forbidden"]);
+    assert_eq!(verdicts[2].message, "printed line 1: got \"4\", expected \"9\"");
+
+    let class = json!({
+        "task_id": "Big/1",
+        "complete_prompt": "import os\n\ndef task_func(n):\n    \"\"\"Add one.\"\"\"\n",
+        "entry_point": "task_func",
+        "canonical_solution": "    return n + 1\n",
+        "test": "import unittest\nfrom unittest.mock import patch\nclass TestCases(unittest.TestCase):\n    @classmethod\n    def setUpClass(cls):\n        cls.one = 1\n    def test_one(self):\n        self.assertEqual(task_func(self.one), 2)\n    def test_two(self):\n        with patch('os.getcwd', return_value='x'), self.subTest('sub'):\n            self.assertEqual(task_func(len(os.getcwd())), 2)\n",
+    });
+    folder.write("bigcodebench.jsonl", lines(&[class]).as_bytes());
+    let sample = |body: &str| json!({"task_id": "Big/1", "completion": body});
+    let samples = [
+        sample("    return n + 1\n"),
+        sample("    return n + len(os.getcwd())\n"),
+        sample("    return n + 2\n"),
+        sample("    import no_such_module\n"),
+        sample("    raise SystemExit(0)\n"),
+        sample("    return 2\nclass TestCases:\n    pass\n"),
+    ];
+    let verdicts = folder.verdicts("bigcodebench", &samples, &[]);
+    let told: Vec<(&str, &str)> =
+        verdicts.iter().map(|verdict| (verdict.verdict.as_str(), verdict.message.as_str())).collect();
+    assert_eq!(told[0], ("passed", ""));
+    assert_eq!(told[1], ("passed", ""));
+    assert_eq!(told[2], ("failed", "test_one: 3 != 2"));
+    assert_eq!(told[3], ("exception", "ModuleNotFoundError: No module named 'no_such_module' (line 5)"));
+    assert_eq!(told[4].0, "exception");
+    assert_eq!(told[5], ("passed", ""), "the test's own class is the one that runs");
+}
+
+#[test]
+fn a_part_of_mbpp_can_be_scored() {
+    let folder = Folder::new();
+    let told = folder.eval("mbpp", "reference", &["--split", "test"], b"");
+    assert_eq!(told.code, 0, "{}", told.err);
+    for (split, words) in [("train", "no task from 601 to 974"), ("x", "there is no split `x`")] {
+        let told = folder.eval("mbpp", "reference", &["--split", split], b"");
+        assert!(told.code == 3 && told.err.contains(words), "{}", told.err);
+    }
+    let told = folder.eval("humaneval", "reference", &["--split", "test"], b"");
+    assert!(told.code == 3 && told.err.contains("only MBPP is cut so"), "{}", told.err);
 }

@@ -326,3 +326,49 @@ def f(x):
         "the documentation says that this is possible"
     );
 }
+
+/// A test whose expected values a solution gives: they are worked out where no program is, and the solution does not
+/// enter the program's process.
+#[test]
+fn a_solution_gives_the_expected_values_outside() {
+    let record = serde_json::json!({
+        "task_id": "Plus/1",
+        "prompt": "def f(x):\n    \"\"\"Anything.\"\"\"\n",
+        "entry_point": "f",
+        "canonical_solution": "    if x > 5:\n        return [x / 3, x / 7]\n    return f(6)[0] * x if x == 5 else str(x)\n",
+        "base_input": [[1], [5], [7]],
+        "plus_input": [],
+        "atol": 0,
+    });
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), record.to_string()).expect("it is written");
+    let tasks = vigor::task::load("humanevalplus", file.path()).expect("it loads");
+    let test = [tasks[0].held_out_tests[0].source.clone()];
+    let right = "def f(x):\n    if x > 5:\n        return [x / 3 + DIFFERENCE, x / 7]\n    return 10.0 if x == 5 else str(x)\n";
+    for (program, expected) in [
+        (right.replace("DIFFERENCE", "0"), ("passed", "")),
+        (right.replace("DIFFERENCE", "1e-7"), ("passed", "")),
+        (
+            right.replace("DIFFERENCE", "1e-4"),
+            ("failed", "got [2.3334333333333337, 1.0] in a comparison with [2.3333333333333335, 1.0]"),
+        ),
+        (
+            right.replace("[x / 3 + DIFFERENCE, x / 7]", "(x / 3, x / 7)"),
+            ("failed", "got (2.3333333333333335, 1.0) in a comparison with [2.3333333333333335, 1.0]"),
+        ),
+        (right.replace("str(x)", "x"), ("failed", "got 1, expected '1'")),
+        (
+            "def f(x):\n    return vigor_reference(x)\n".to_owned(),
+            ("exception", "NameError: name 'vigor_reference' is not defined (line 2)"),
+        ),
+        (
+            "def f(x):\n    return vigor_near\n".to_owned(),
+            ("exception", "NameError: name 'vigor_near' is not defined (line 2)"),
+        ),
+    ] {
+        let report = run(&program, &test);
+        let record = report.tests[0].verdict.record();
+        assert_eq!((record.kind.as_str(), record.message.as_str()), expected, "{program}");
+        assert_eq!(report.tests[0].judge, Judge::Outside);
+    }
+}

@@ -3,10 +3,12 @@
 
 use std::sync::OnceLock;
 
+use vigor::feedback::{SignalCaps, SignalEntry, signal_text};
 use vigor::sandbox::{
     Comparison, EventKind, ExecReport, ExecRequest, ExecTest, Judge, Limits, Policy, Pool, PoolConfig,
     ScriptTest, Trace, TraceCaps,
 };
+use vigor::session::evaluator::request;
 
 /// `VIGOR_TEST_PYTHON` chooses another interpreter than `python3`.
 fn pool() -> &'static Pool {
@@ -270,4 +272,50 @@ fn a_hostile_script_has_to_know_the_answer() {
         }
         assert_eq!(verdict("print(42)\n", "", "42"), "passed", "after: {what}");
     }
+}
+
+/// What guidance needs of a task that reads and prints: a trace, what was printed, and how it was asked.
+#[test]
+fn a_guiding_script_gives_what_a_signal_is_made_of() {
+    let test = vigor::task::Test::script(ScriptTest {
+        stdin: "3\n".to_owned(),
+        stdout: "9\n".to_owned(),
+        ..ScriptTest::default()
+    });
+    let task = vigor::task::Task {
+        id: "s".to_owned(),
+        prompt: "Print the square.".to_owned(),
+        prompt_kind: vigor::task::PromptKind::Text,
+        entry_point: None,
+        imports: "from math import *\n".to_owned(),
+        setup: "not python".to_owned(),
+        guiding_tests: vec![test],
+        held_out_tests: Vec::new(),
+        reference_solution: None,
+    };
+    let request = request(
+        &task,
+        "n = int(input())\nprint(gcd(n, 0))\nn += 1\n",
+        &task.guiding_tests,
+        Limits::default(),
+    );
+    let report =
+        pool().execute(&ExecRequest { trace: Some(TraceCaps::default()), ..request }).expect("a report");
+    let outcome = &report.tests[0];
+    assert_eq!(outcome.verdict.record().message, "printed line 1: got \"3\", expected \"9\"");
+    let trace = outcome.trace.as_ref().expect("a trace");
+    let entry = SignalEntry {
+        program: "PROGRAM",
+        invocation: &task.guiding_tests[0].invocation(),
+        printed: outcome.printed.as_deref(),
+        trace,
+    };
+    let text = signal_text(&[entry], &SignalCaps::default()).text;
+    let (_, entry) = text.split_once("# Function:\nPROGRAM\n").expect("the program");
+    // Neither what the benchmark imports nor what it expects is shown.
+    assert_eq!(
+        entry.replace("PROGRAM", ""),
+        "# Invocation:\nthe whole program, with this standard input:\n3\n# Printed:\n3\n# Execution Trace:\n\
+         = {} , {}\nLINE: \n= {n: 3} , {n: int}\nLINE: \n= {n: 3} , {n: int}\nLINE: \n= {n: 4} , {n: int}\nRETURN: \n"
+    );
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use python_child::python;
-use vigor::task::{Task, Test, load};
+use vigor::task::{Task, Test, load, split};
 
 /// Examples in HumanEval's docstrings that its own solutions fail, and why.
 const FAULTY_EXAMPLES: [(&str, &str, &str); 7] = [
@@ -136,15 +136,48 @@ fn mbpp_solutions_pass_their_tests() {
     }
 }
 
+/// Every file, with the number of its tasks, of their guiding and of their held-out tests.
 #[test]
-fn sets_in_the_same_formats_load() {
-    for (adapter, file, count) in [
-        ("humaneval", "humaneval-et/HumanEval_ET.jsonl.gz", 164),
-        ("humaneval", "humanevalplus/HumanEvalPlus-OriginFmt.jsonl.gz", 164),
-        ("mbpp", "mbpp-et/MBPP_ET.subset.jsonl.gz", 397),
-        ("mbpp", "mbppplus/MbppPlus-OriginFmt.jsonl.gz", 378),
-    ] {
+fn every_set_loads_with_its_adapter() {
+    let sets = [
+        ("humaneval", "humaneval/HumanEval.jsonl.gz", (164, 449, 164)),
+        ("humaneval", "humaneval-et/HumanEval_ET.jsonl.gz", (164, 449, 164)),
+        ("humaneval-et", "humaneval-et/HumanEval_ET.jsonl.gz", (164, 449, 17_628)),
+        ("humaneval", "humanevalplus/HumanEvalPlus-OriginFmt.jsonl.gz", (164, 449, 164)),
+        ("humanevalplus", "humanevalplus/HumanEvalPlus-OriginFmt.jsonl.gz", (164, 449, 164)),
+        ("humanevalplus", "humanevalplus/HumanEvalPlus.jsonl.gz", (164, 449, 3292)),
+        ("humanevalplus", "humanevalplus/HumanEvalPlus-Mini.jsonl.gz", (164, 449, 336)),
+        ("humanevalplus", "humanevalplus/HumanEvalPlus-NoExtreme.jsonl.gz", (164, 449, 3287)),
+        ("mbpp", "mbpp/mbpp.jsonl", (974, 974, 1948)),
+        ("mbpp", "mbpp/sanitized-mbpp.json", (427, 427, 897)),
+        ("mbpp", "mbpp-et/MBPP_ET.subset.jsonl.gz", (397, 397, 40_097)),
+        ("mbpp-et", "mbpp-et/MBPP_ET.subset.jsonl.gz", (397, 397, 40_097)),
+        ("mbpp", "mbppplus/MbppPlus-OriginFmt.jsonl.gz", (378, 378, 1172)),
+        ("mbppplus", "mbppplus/MbppPlus-OriginFmt.jsonl.gz", (378, 378, 1172)),
+        ("apps", "apps/raw/train", (5, 2, 12)),
+        ("codecontests", "codecontests/codecontests_hf_layout_derived_20.jsonl.gz", (20, 39, 2194)),
+        ("livecodebench", "livecodebench/lcb_1row_true_encoding.jsonl", (1, 1, 4)),
+        ("livecodebench", "livecodebench/lcb_3rows_derived_with_private_tests.jsonl", (3, 6, 28)),
+        ("livecodebench", "livecodebench/livecodebench_v5v6_public_only.jsonl.gz", (342, 324, 580)),
+        ("bigcodebench", "bigcodebench/BigCodeBench.data.jsonl.gz", (1140, 300, 1140)),
+        ("bigcodebench", "bigcodebench/BigCodeBench.hf_data.jsonl.gz", (1140, 300, 1140)),
+    ];
+    let mut found = Vec::new();
+    for (adapter, file, _) in sets {
         let Some(path) = shared(file) else { return };
-        assert_eq!(load(adapter, &path).expect(file).len(), count, "{file}");
+        let tasks = load(adapter, &path).expect(file);
+        let guiding = tasks.iter().map(|task| task.guiding_tests.len()).sum::<usize>();
+        let held_out = tasks.iter().map(|task| task.held_out_tests.len()).sum::<usize>();
+        found.push((adapter, file, (tasks.len(), guiding, held_out)));
+    }
+    assert_eq!(found, sets);
+}
+
+#[test]
+fn the_usual_part_of_mbpp_has_500_tasks() {
+    let Some(path) = shared("mbpp/mbpp.jsonl") else { return };
+    for (name, count) in [("few-shot", 10), ("test", 500), ("validation", 90), ("train", 374)] {
+        let tasks = load("mbpp", &path).expect("the official file loads");
+        assert_eq!(split("mbpp", name, tasks).expect("a split").len(), count, "{name}");
     }
 }

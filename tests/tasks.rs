@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use vigor::task::{PromptKind, Task, TaskError, Test, load};
+use vigor::sandbox::{Comparison, ScriptTest};
+use vigor::task::{PromptKind, Task, TaskError, Test, load, split};
 
 /// A file in a directory of its own, gone with it.
 struct Dataset {
@@ -169,7 +170,9 @@ fn a_bad_record_refuses_the_file_and_names_its_line() {
         (r#"{"task_id": "", "prompt": "p", "tests": ["pass"]}"#, "`task_id`"),
         (r#"{"task_id": 1, "prompt": 2, "tests": ["pass"]}"#, "`prompt` is a number"),
         (r#"{"task_id": 1, "prompt": "p"}"#, "no test"),
-        (r#"{"task_id": 1, "prompt": "p", "tests": "pass"}"#, "`tests` is not a list of strings"),
+        (r#"{"task_id": 1, "prompt": "p", "tests": "pass"}"#, "`tests` is a string, not a list"),
+        (r#"{"task_id": 1, "prompt": "p", "tests": [1]}"#, "`tests` is not a list of strings"),
+        (r#"{"task_id": 1, "prompt": "p", "tests": [{"input": "1"}]}"#, "`tests` is not a list of strings"),
         (r#"{"task_id": 1, "prompt": "p", "tests": ["pass"], "guiding_tests": ["pass"]}"#, "not both"),
         (r#"{"task_id": 1, "prompt": "p", "tests": ["pass"], "entry_point": "a b"}"#, "`a b`"),
         (r#"{"task_id": 1, "prompt": "p", "tests": ["pass"], "prompt_kind": "x"}"#, "`code` or `text`"),
@@ -202,6 +205,395 @@ fn empty_missing_and_unknown_are_errors_with_a_remedy() {
     }
     let missing = load("jsonl", "no/such/file".as_ref()).expect_err("there is no such file");
     assert!(missing.to_string().contains("no/such/file"), "{missing}");
-    let unknown = load("apps", "no/such/file".as_ref()).expect_err("there is no such adapter");
-    assert!(unknown.to_string().contains("humaneval, mbpp, jsonl"), "{unknown}");
+    let unknown = load("nosuch", "no/such/file".as_ref()).expect_err("there is no such adapter");
+    assert!(unknown.to_string().contains("use one of humaneval, "), "{unknown}");
+}
+
+/// The scripts among tests, as what they read and should print.
+fn scripts(tests: &[Test]) -> Vec<(&str, &str, Comparison)> {
+    fn parts(script: &ScriptTest) -> (&str, &str, Comparison) {
+        (&script.stdin, &script.stdout, script.comparison)
+    }
+    tests.iter().map(|test| parts(test.script.as_ref().expect("a script"))).collect()
+}
+
+fn counts(task: &Task) -> (usize, usize) {
+    (task.guiding_tests.len(), task.held_out_tests.len())
+}
+
+#[test]
+fn generic_tasks_may_read_and_print() {
+    let text = r#"{"task_id": "s", "prompt": "Double.", "tests": [{"input": "1\n", "output": "2\n"}, {"input": "2", "output": "4"}, "assert f(1)"]}"#;
+    let task = tasks("jsonl", text).remove(0);
+    assert_eq!(counts(&task), (1, 2));
+    assert_eq!(scripts(&task.guiding_tests), [("1\n", "2\n", Comparison::Text)]);
+    assert_eq!(task.guiding_tests[0].source, "Input:\n1\nOutput:\n2\n");
+    let invocation = task.guiding_tests[0].invocation();
+    assert!(invocation.ends_with(":\n1") && !invocation.contains('2'), "{invocation}");
+    assert!(task.held_out_tests[1].script.is_none());
+}
+
+#[test]
+fn a_long_input_is_shown_cut() {
+    let record = serde_json::json!({
+        "task_id": "s", "prompt": "p", "tests": [{"input": "é".repeat(100_000), "output": "x".repeat(100_000)}],
+    });
+    let test = tasks("jsonl", &record.to_string()).remove(0).held_out_tests.remove(0);
+    assert!(test.source.len() < 10_000 && test.invocation().len() < 5000);
+    assert_eq!(test.script.expect("a script").stdin.len(), 200_000);
+}
+
+#[test]
+fn humaneval_et_holds_its_list_of_assertions_out() {
+    let mut record = serde_json::json!({
+        "task_id": "E/1",
+        "prompt": "def twice(x):\n    \"\"\"\n    >>> twice(2)\n    4\n    \"\"\"\n",
+        "entry_point": "twice",
+        "canonical_solution": "    return 2 * x\n",
+        "test": "def check(candidate):\n    assert candidate(1) == 2\n",
+        "test_case_list": ["assert twice(3) == 6", "assert twice(4) == 8"],
+    });
+    let task = tasks("humaneval-et", &record.to_string()).remove(0);
+    assert_eq!(sources(&task.guiding_tests), ["assert twice(2) == 4"]);
+    assert_eq!(sources(&task.held_out_tests), ["assert twice(3) == 6", "assert twice(4) == 8"]);
+    assert_eq!(task.held_out_tests[0].call.as_deref(), Some("twice(3)"));
+    record["test_case_list"] = serde_json::json!([]);
+    assert!(
+        refusal("humaneval-et", record.to_string().as_bytes())
+            .1
+            .contains("`test_case_list` is missing or empty")
+    );
+}
+
+fn apps(input_output: serde_json::Value, starter: &str) -> serde_json::Value {
+    serde_json::json!({
+        "problem_id": 12,
+        "question": "Add.\n",
+        "solutions": r#"["print(sum(map(int, input().split())))", "x"]"#,
+        "input_output": input_output.to_string(),
+        "difficulty": "introductory",
+        "starter_code": starter,
+    })
+}
+
+#[test]
+fn apps_tests_are_scripts_or_calls() {
+    let record =
+        apps(serde_json::json!({"inputs": ["1 2\n", ["3", "4"], ""], "outputs": ["3\n", ["7"], ""]}), "");
+    let task = tasks("apps", &record.to_string()).remove(0);
+    assert_eq!((task.id.as_str(), task.prompt_kind, counts(&task)), ("APPS/12", PromptKind::Text, (1, 2)));
+    assert!(task.prompt.starts_with("Add.\n\nThe program reads from standard input"), "{}", task.prompt);
+    assert_eq!(scripts(&task.guiding_tests), [("1 2\n", "3\n", Comparison::Close)]);
+    assert_eq!(
+        scripts(&task.held_out_tests),
+        [("3\n4", "7", Comparison::Close), ("", "", Comparison::Close)]
+    );
+    assert_eq!(task.reference_solution.as_deref(), Some("print(sum(map(int, input().split())))"));
+    assert!(task.imports.contains("from typing import *"));
+
+    let calls = serde_json::json!({
+        "fn_name": "add",
+        "inputs": [[1, [2, "a"]], [{"1": null}, true], [7, 8], [9, 9]],
+        "outputs": [3, [{"1": 2}], [1, 2], [true]],
+    });
+    let task = tasks("apps", &apps(calls.clone(), "def add(a, b):\n\t").to_string()).remove(0);
+    assert_eq!(task.entry_point.as_deref(), Some("add"));
+    assert!(task.prompt.contains("```python\ndef add(a, b):\n```"), "{}", task.prompt);
+    let asserts: Vec<&str> = [&task.guiding_tests, &task.held_out_tests]
+        .into_iter()
+        .flatten()
+        .map(|test| test.source.lines().last().expect("a line"))
+        .collect();
+    assert_eq!(
+        asserts,
+        [
+            "assert add(1, [2, \"a\"]) == 3",
+            "assert vigor_lists(add({1: None}, True)) in ([{\"1\": 2}], {1: 2},)",
+            "assert vigor_lists(add(7, 8)) in ([1, 2],)",
+            "assert vigor_lists(add(9, 9)) in ([True], True,)",
+        ]
+    );
+    assert_eq!(task.guiding_tests[0].call.as_deref(), Some("add(1, [2, \"a\"])"));
+    let task =
+        tasks("apps", &apps(calls, "class Solution:\n    def add(self, a, b):\n").to_string()).remove(0);
+    assert_eq!(task.guiding_tests[0].call.as_deref(), Some("Solution().add(1, [2, \"a\"])"));
+    assert_eq!(task.entry_point.as_deref(), Some("Solution"), "what stands at the top level");
+
+    // Numbers that no machine word holds stay what they are.
+    let mut large = apps(serde_json::json!({}), "");
+    large["input_output"] =
+        r#"{"fn_name": "f", "inputs": [[123456789012345678901]], "outputs": [0.10]}"#.into();
+    let task = tasks("apps", &large.to_string()).remove(0);
+    assert_eq!(sources(&task.held_out_tests), ["assert f(123456789012345678901) == 0.10"]);
+    // Some of the published tasks have no test.
+    large["input_output"] = "".into();
+    assert_eq!(counts(&tasks("apps", &large.to_string())[0]), (0, 0));
+}
+
+#[test]
+fn apps_folders_are_tasks() {
+    let root = tempfile::tempdir().expect("a folder");
+    let write = |folder: &str, file: &str, text: &str| {
+        let folder = root.path().join(folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(file), text).expect("it is written");
+    };
+    write("0007", "question.txt", "Q");
+    write("0007", "input_output.json", r#"{"inputs": ["1", "2"], "outputs": ["1", "2"]}"#);
+    write("0007", "metadata.json", "not read");
+    write("0003", "question.txt", "R");
+    write("notes", "other.txt", "no task");
+    let tasks = load("apps", root.path()).expect("it loads");
+    assert_eq!(tasks.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["APPS/3", "APPS/7"]);
+    assert_eq!(counts(&tasks[1]), (1, 1));
+    write("7", "question.txt", "twice");
+    let refused = load("apps", root.path()).expect_err("two are the same").to_string();
+    assert!(refused.contains("another folder is the task `APPS/7`"), "{refused}");
+    write("0003", "input_output.json", "{");
+    let refused = load("apps", root.path()).expect_err("no JSON").to_string();
+    assert!(refused.contains("0003, line 1: the field `input_output`: not JSON"), "{refused}");
+    let nothing = tempfile::tempdir().expect("a folder");
+    assert!(matches!(load("apps", nothing.path()), Err(TaskError::Empty { .. })));
+}
+
+#[test]
+fn a_bad_apps_record_says_what_is_wrong() {
+    use serde_json::json;
+    for (input_output, words) in [
+        (json!([]), "it is no object"),
+        (json!({"inputs": ["1"], "outputs": []}), "1 inputs and 0 outputs"),
+        (json!({"inputs": "1", "outputs": []}), "`inputs`: it is no list"),
+        (
+            json!({"inputs": [1], "outputs": ["1"]}),
+            "test 1 of `input_output`: neither a text nor a list of texts",
+        ),
+        (json!({"inputs": [[1]], "outputs": ["1"]}), "it is no text"),
+        (json!({"inputs": [1], "outputs": [1], "fn_name": "f"}), "no list of arguments"),
+        (json!({"inputs": [], "outputs": [], "fn_name": "f("}), "no name of a function"),
+    ] {
+        let (line, reason) = refusal("apps", apps(input_output.clone(), "").to_string().as_bytes());
+        assert!(line == 1 && reason.contains(words), "{input_output}: {reason}");
+    }
+}
+
+#[test]
+fn codecontests_guides_by_its_public_tests() {
+    use serde_json::json;
+    let lists = |tests: &[&str]| json!({"input": tests, "output": tests, "is_valid_test": null});
+    let mut record = json!({
+        "name": "7_A. Echo",
+        "description": "Print it. <image>",
+        "public_tests": lists(&["a", "b"]),
+        "private_tests": lists(&["c"]),
+        "generated_tests": lists(&["d", "e"]),
+        "solutions": {"language": [2, 3, 3], "solution": ["int main() {}", "print(input())", "x"]},
+        "time_limit": {"seconds": 2, "nanos": 0},
+    });
+    let task = tasks("codecontests", &record.to_string()).remove(0);
+    assert_eq!((task.id.as_str(), counts(&task)), ("7_A. Echo", (2, 3)));
+    assert_eq!(scripts(&task.guiding_tests)[1], ("b", "b", Comparison::Words));
+    let held_out: Vec<&str> = scripts(&task.held_out_tests).iter().map(|test| test.0).collect();
+    assert_eq!(held_out, ["c", "d", "e"]);
+    assert_eq!(task.reference_solution.as_deref(), Some("print(input())"));
+    record["private_tests"] = json!(null);
+    record["generated_tests"] = lists(&[]);
+    assert_eq!(counts(&tasks("codecontests", &record.to_string())[0]), (1, 1));
+    for (field, value, words) in [
+        ("public_tests", json!([]), "`public_tests` is a list, not an object"),
+        (
+            "private_tests",
+            json!({"input": ["a"], "output": []}),
+            "`private_tests` has 1 inputs and 0 outputs",
+        ),
+        ("generated_tests", json!({"input": [1], "output": ["a"]}), "no list of texts `input`"),
+        ("description", json!(null), "`description` is missing"),
+    ] {
+        let mut bad = record.clone();
+        bad[field] = value;
+        let (_, reason) = refusal("codecontests", bad.to_string().as_bytes());
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+fn livecodebench(tests: serde_json::Value) -> serde_json::Value {
+    serde_json::json!({
+        "question_title": "Sum",
+        "question_content": "Add them.",
+        "question_id": "abc_1",
+        "starter_code": "",
+        "public_test_cases": tests.to_string(),
+        "private_test_cases": "",
+        "metadata": "{}",
+    })
+}
+
+/// `[{"input": "5\n", "output": "10\n", "testtype": "stdin"}]` as it is published: CPython's `pickle.dumps`, `zlib.compress`,
+/// `base64.b64encode`.
+const PACKED: &str =
+    "eJxrYJlqywABPZbR1UqZeQWlJUpWCkqmMXlKOgpK+aUlUAFDA4hISWpxSUllQSpIrLgkJTNPqTZ2ih4ApoQUew==";
+
+#[test]
+fn livecodebench_holds_its_private_tests_out() {
+    use serde_json::json;
+    let stdin = |input: &str, output: &str| json!({"input": input, "output": output, "testtype": "stdin"});
+    let mut record = livecodebench(json!([stdin("1", "2"), stdin("2", "4")]));
+    let task = tasks("livecodebench", &record.to_string()).remove(0);
+    assert_eq!((task.id.as_str(), counts(&task)), ("abc_1", (1, 1)));
+    assert!(task.prompt.starts_with("Sum\n\nAdd them.\n\nThe program reads"), "{}", task.prompt);
+    record["private_test_cases"] = json!([stdin("3", "6")]).to_string().into();
+    assert_eq!(counts(&tasks("livecodebench", &record.to_string())[0]), (2, 1));
+    record["private_test_cases"] = PACKED.into();
+    let task = tasks("livecodebench", &record.to_string()).remove(0);
+    assert_eq!(counts(&task), (2, 1));
+    assert_eq!(scripts(&task.held_out_tests), [("5\n", "10\n", Comparison::Decimals)]);
+
+    let call =
+        |input: &str, output: &str| json!({"input": input, "output": output, "testtype": "functional"});
+    let mut record = livecodebench(json!([
+        call("[1, 2]\n\"a\"", "3"),
+        call("[]\n\"\"", "[true]"),
+        call("[1]\n\"\"", "false")
+    ]));
+    record["starter_code"] =
+        "class Solution:\n    def add(self, xs: List[int], s: str) -> int:\n        ".into();
+    record["metadata"] = "{\"func_name\": \"add\"}".into();
+    let task = tasks("livecodebench", &record.to_string()).remove(0);
+    assert_eq!(counts(&task), (1, 2));
+    assert_eq!(sources(&task.guiding_tests), ["assert Solution().add([1, 2], \"a\") == 3"]);
+    assert_eq!(task.entry_point.as_deref(), Some("Solution"));
+    assert!(
+        task.held_out_tests[0].source.ends_with("assert vigor_lists(Solution().add([], \"\")) in ([True],)")
+    );
+    assert!(task.held_out_tests[1].source.ends_with("in (False,)"));
+
+    for (field, value, words) in [
+        ("metadata", "{}", "`metadata` names none"),
+        ("metadata", "x", "the field `metadata`: not JSON"),
+        ("metadata", "{\"func_name\": \"a b\"}", "no name of a function"),
+        ("public_test_cases", "{}", "`public_test_cases`: it is no list"),
+        (
+            "public_test_cases",
+            "[{\"input\": \"\"}]",
+            "test 1 of the field `public_test_cases`: `output` is missing",
+        ),
+        (
+            "public_test_cases",
+            "[{\"input\": \"\", \"output\": \"\", \"testtype\": \"x\"}]",
+            "`testtype` is `x`",
+        ),
+        (
+            "public_test_cases",
+            "[{\"input\": \"a\", \"output\": \"1\", \"testtype\": \"functional\"}]",
+            "not JSON",
+        ),
+        ("private_test_cases", "AAAA", "`private_test_cases`: it is not packed with zlib"),
+    ] {
+        let mut bad = record.clone();
+        bad[field] = value.into();
+        let (_, reason) = refusal("livecodebench", bad.to_string().as_bytes());
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[test]
+fn bigcodebench_holds_its_classes_out_as_one_test() {
+    use serde_json::json;
+    for field in ["complete_prompt", "prompt"] {
+        let mut record = json!({
+            "task_id": "Big/1",
+            "entry_point": "task_func",
+            "canonical_solution": "    return n + 1\n",
+            "test": "import unittest\nclass TestCases(unittest.TestCase):\n    def test_one(self):\n        self.assertEqual(task_func(1), 2)\n",
+        });
+        record[field] = "def task_func(n):\n    \"\"\"\n    >>> task_func(2)\n    3\n    \"\"\"\n".into();
+        let task = tasks("bigcodebench", &record.to_string()).remove(0);
+        assert_eq!((task.prompt_kind, counts(&task)), (PromptKind::Code, (1, 1)));
+        assert_eq!(sources(&task.guiding_tests), ["assert task_func(2) == 3"]);
+        record["test"] = "pass".into();
+        assert!(refusal("bigcodebench", record.to_string().as_bytes()).1.contains("no class of `unittest`"));
+        record["entry_point"] = "other".into();
+        assert!(refusal("bigcodebench", record.to_string().as_bytes()).1.contains("does not define"));
+    }
+}
+
+#[test]
+fn mbpp_is_cut_as_its_authors_cut_it() {
+    let record = |id: u32| {
+        format!("{{\"task_id\": {id}, \"text\": \"t\", \"test_list\": [\"assert f({id}) == 1\"]}}\n")
+    };
+    let all: String = [1, 10, 11, 510, 511, 600, 601, 974].map(record).concat();
+    for (name, expected) in [
+        ("all", &["1", "10", "11", "510", "511", "600", "601", "974"][..]),
+        ("few-shot", &["1", "10"]),
+        ("test", &["11", "510"]),
+        ("validation", &["511", "600"]),
+        ("train", &["601", "974"]),
+    ] {
+        let found = split("mbpp", name, tasks("mbpp", &all)).expect("a split");
+        let ids: Vec<&str> = found.iter().map(|task| task.id.trim_start_matches("MBPP/")).collect();
+        assert_eq!(ids, expected, "{name}");
+    }
+    let refused = |adapter: &str, name: &str, text: &str| {
+        split(adapter, name, tasks("mbpp", text)).expect_err("no such split").to_string()
+    };
+    assert!(refused("mbpp", "tests", &all).contains("use one of all, few-shot, test"));
+    assert!(refused("humaneval", "test", &all).contains("only MBPP is cut so"));
+    assert!(refused("mbpp", "train", &record(5)).contains("no task from 601 to 974"));
+    assert_eq!(split("humaneval", "all", tasks("mbpp", &all)).expect("all").len(), 8);
+}
+
+fn humaneval_plus() -> serde_json::Value {
+    serde_json::json!({
+        "task_id": "Plus/1",
+        "prompt": "def half(x):\n    \"\"\"\n    >>> half(4)\n    2.0\n    \"\"\"\n",
+        "entry_point": "half",
+        "canonical_solution": "    return x / 2\n",
+        "contract": "\n    assert x\n",
+        "base_input": [[1], [2]],
+        "plus_input": [],
+        "atol": 0,
+    })
+}
+
+#[test]
+fn humaneval_plus_asks_its_solution() {
+    let mut record = humaneval_plus();
+    record["plus_input"] = (0..41).map(|n| serde_json::json!([n])).collect();
+    // Whole numbers of any size stay what they are.
+    let text = record.to_string().replace("[[1],[2]]", "[[1], [123456789012345678901]]");
+    let task = tasks("humanevalplus", &text).remove(0);
+    assert_eq!(sources(&task.guiding_tests), ["assert half(4) == 2.0"]);
+    assert_eq!(task.held_out_tests.len(), 3, "the benchmark's inputs, and 41 more in two tests");
+    let (definitions, asserts) = task.held_out_tests[0].source.split_once("assert ").expect("assertions");
+    assert_eq!(
+        asserts,
+        "vigor_near(half(1), vigor_reference(1), 0)\nassert vigor_near(half(123456789012345678901), \
+         vigor_reference(123456789012345678901), 0)\n"
+    );
+    assert!(definitions.contains(r#"\n    return x / 2\n", known)"#), "{definitions}");
+    assert_eq!(task.held_out_tests[2].source.matches("\nassert ").count(), 1);
+
+    record["entry_point"] = "find_zero".into();
+    record["prompt"] = "def find_zero(xs):\n    \"\"\"Root.\"\"\"\n".into();
+    record["atol"] = serde_json::json!(0.001);
+    let task = tasks("humanevalplus", &record.to_string()).remove(0);
+    assert!(
+        task.held_out_tests[0].source.ends_with("\nassert abs(vigor_polynomial(2, find_zero(2))) <= 0.001\n")
+    );
+
+    for (field, value, words) in [
+        ("atol", serde_json::json!("x"), "the field `atol` is \"x\""),
+        ("atol", serde_json::json!(2), "the field `atol` is 2"),
+        ("base_input", serde_json::json!({}), "`base_input`: it is no list"),
+        ("base_input", serde_json::json!([1]), "`base_input`: an input is no list of arguments"),
+        ("canonical_solution", serde_json::json!(null), "`canonical_solution` is missing"),
+    ] {
+        let mut bad = humaneval_plus();
+        bad[field] = value;
+        let (_, reason) = refusal("humanevalplus", bad.to_string().as_bytes());
+        assert!(reason.contains(words), "{reason}");
+    }
+    record["base_input"] = serde_json::json!([]);
+    record["plus_input"] = serde_json::json!([]);
+    assert!(refusal("humanevalplus", record.to_string().as_bytes()).1.contains("are empty"));
 }

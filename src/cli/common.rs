@@ -10,7 +10,7 @@ use vigor::run::{Workbench, WorkbenchOptions};
 use vigor::sandbox::{Limits, Policy, PoolConfig};
 use vigor::session::method::PromptTemplates;
 use vigor::source::{FetchOptions, Kind, Origin, Resolved, resolve};
-use vigor::task::{Task, load};
+use vigor::task::{ADAPTERS, Task, load};
 
 use super::Interrupt;
 use super::exit::{BAD_INPUT, Failure, USAGE};
@@ -210,8 +210,9 @@ pub fn tasks_of(dataset: &Resolved, adapter: Option<&str>) -> Result<Vec<Task>, 
         return Err(Failure::message(
             BAD_INPUT,
             format!(
-                "{}: say how to read it, with --adapter or `adapter` in [dataset]: humaneval, mbpp or jsonl",
-                dataset.path.display()
+                "{}: say how to read it, with --adapter or `adapter` in [dataset]: one of {}",
+                dataset.path.display(),
+                ADAPTERS.join(", ")
             ),
         ));
     };

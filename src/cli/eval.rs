@@ -11,7 +11,7 @@ use vigor::score::{
     Sample, SampleVerdict, ScoreOptions, Summary, TestSet, limits, read_samples, reference_samples, score,
 };
 use vigor::source::Kind;
-use vigor::task::{ADAPTERS, Task, load};
+use vigor::task::{ADAPTERS, Task, load, split};
 
 use super::common::{Isolation, find, processors, seconds};
 use super::exit::{BAD_INPUT, Failure, WRITE};
@@ -34,9 +34,13 @@ program); several lines for a task are allowed. `--samples reference` scores the
 
 The exit code is 0 when all samples have a verdict, whatever it is.")]
 pub struct Eval {
-    /// A dataset that can be pulled (humaneval, mbpp), or ADAPTER:PATH for a file: humaneval, mbpp or jsonl.
+    /// A dataset that can be pulled (humaneval, mbpp), or ADAPTER:PATH for a file; adapters are humaneval, humanevalplus,
+    /// humaneval-et, mbpp, mbppplus, mbpp-et, apps, codecontests, livecodebench, bigcodebench and jsonl.
     #[arg(long, value_name = "NAME[:PATH]")]
     dataset: String,
+    /// Only this part of MBPP: few-shot (tasks 1 to 10), test (11 to 510), validation (to 600) or train (to 974).
+    #[arg(long, value_name = "NAME", default_value = "all")]
+    split: String,
     /// The samples, also packed with gzip; `-` reads standard input, `reference` takes the dataset's solutions.
     #[arg(long, value_name = "FILE")]
     samples: PathBuf,
@@ -68,6 +72,9 @@ pub struct Eval {
     /// several times.
     #[arg(long, value_name = "MODULE")]
     preload: Vec<String>,
+    /// Let programs and tests write files, of so many MiB in all, in a folder that is gone after each sample.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    scratch: Option<u64>,
     #[command(flatten)]
     isolation: Isolation,
     /// Use only files that are here already; open no connection.
@@ -106,6 +113,7 @@ pub fn eval(args: &Eval, interrupt: &Interrupt) -> Result<(), Failure> {
         workers: args.workers.unwrap_or_else(processors).max(1),
         policy: args.isolation.policy(),
         preload: args.preload.clone(),
+        scratch_mb: args.scratch,
         ..PoolConfig::default()
     })?;
     let options = ScoreOptions { tests: args.tests.into(), limits: limits(args.time, args.memory) };
@@ -137,10 +145,10 @@ fn tasks(args: &Eval) -> Result<Vec<Task>, Failure> {
     let dataset = find(name, Kind::Dataset, args.offline)?;
     let own = dataset.manifest.as_ref().and_then(|manifest| manifest.adapter.as_deref());
     let Some(adapter) = adapter.or(own) else {
-        let remedy = ADAPTERS.map(|adapter| format!("{adapter}:{name}")).join(", ");
-        return Err(Failure::message(BAD_INPUT, format!("{name}: say how to read it: one of {remedy}")));
+        let remedy = format!("say how to read it, as ADAPTER:{name}; adapters are {}", ADAPTERS.join(", "));
+        return Err(Failure::message(BAD_INPUT, format!("{name}: {remedy}")));
     };
-    Ok(load(adapter, &dataset.path)?)
+    Ok(split(adapter, &args.split, load(adapter, &dataset.path)?)?)
 }
 
 fn samples(args: &Eval, tasks: &[Task]) -> Result<Vec<Sample>, Failure> {

@@ -62,7 +62,7 @@ pub struct Generate {
     /// Name or path of the dataset of --task.
     #[arg(long, default_value = default_name(Kind::Dataset))]
     dataset: String,
-    /// How to read a dataset given by path: humaneval, mbpp or jsonl.
+    /// The adapter that reads a dataset given by path, for example humaneval, mbpp or jsonl.
     #[arg(long)]
     adapter: Option<String>,
     #[command(flatten)]

@@ -64,23 +64,45 @@ pub struct SignalText {
     pub capped: bool,
 }
 
-const INTRODUCTION: &str = "\
+const OPENING: &str = "\
 ### How possible continuations behave when run
 
 The entries below were recorded by running possible continuations of the solution. A continuation may be \
 unfinished, may be wrong, and was tried only to learn from it.
+";
+
+const PARTS: &str = "\
 Each entry has three parts:
 - `# Function:` the code that was run
 - `# Invocation:` the call that was made
 - `# Execution Trace:` the steps that were executed, with the variables and their types at each step
+";
+
+/// The same where programs are run as scripts.
+const PARTS_OF_SCRIPTS: &str = "\
+Each entry has four parts:
+- `# Function:` the code that was run
+- `# Invocation:` how it was run
+- `# Printed:` the beginning of what it printed
+- `# Execution Trace:` the steps that were executed, with the variables and their types at each step
+";
+
+const CLOSING: &str = "\
 Learn from these runs what the code really does, and let that guide the code that you write next.
 ";
 
+/// What stands before the entries.
+fn introduction(entries: &[SignalEntry<'_>]) -> String {
+    let prints = entries.iter().any(|entry| entry.printed.is_some());
+    [OPENING, if prints { PARTS_OF_SCRIPTS } else { PARTS }, CLOSING].concat()
+}
+
 /// Writes the signal for `entries`, in their order.
 pub fn signal_text(entries: &[SignalEntry<'_>], caps: &SignalCaps) -> SignalText {
+    let introduction = introduction(entries);
     let mut text = String::new();
     let mut capped = false;
-    let mut left = caps.max_total_chars.saturating_sub(chars(INTRODUCTION));
+    let mut left = caps.max_total_chars.saturating_sub(chars(&introduction));
     for entry in entries {
         // One character for the empty line before it.
         let Some(rendered) = render_entry(entry, caps, caps.max_entry_chars.min(left.saturating_sub(1)))
@@ -96,7 +118,7 @@ pub fn signal_text(entries: &[SignalEntry<'_>], caps: &SignalCaps) -> SignalText
     if text.is_empty() {
         return SignalText { text, capped };
     }
-    SignalText { text: format!("{INTRODUCTION}{text}"), capped }
+    SignalText { text: introduction + &text, capped }
 }
 
 /// One entry of at most `limit` characters; `None` when not even its first event fits.
@@ -200,7 +222,7 @@ RETURN:     return g(n)
 Return Value: [2]
 ";
         let signal = signal(SignalCaps::default());
-        assert_eq!(signal.text.strip_prefix(INTRODUCTION), Some(expected));
+        assert_eq!(signal.text.strip_prefix(&introduction(&[])), Some(expected));
         assert!(!signal.capped);
     }
 
@@ -210,6 +232,7 @@ Return Value: [2]
         let entry =
             SignalEntry { program: PROGRAM, invocation: "input:\n1", printed: Some("2\n"), trace: &trace };
         let text = signal_text(&[entry], &SignalCaps::default()).text;
+        assert!(text.contains("Each entry has four parts:\n") && !text.contains("three parts"), "{text}");
         assert!(
             text.contains("\n# Invocation:\ninput:\n1\n# Printed:\n2\n# Execution Trace:\n= {"),
             "{text}"
@@ -229,7 +252,7 @@ Return Value: [2]
         let (_, trace) = signal.text.split_once("# Execution Trace:\n").expect("the part");
         let expected = "= {n: 1} , {n: int}\nCALL: def f(n):\n...\n= {n: 2} , {n: int}\nRETURN:     return g(n)\nReturn Value: [2]\n";
         assert_eq!(trace, expected);
-        assert!(signal.capped && chars(&signal.text) - chars(INTRODUCTION) <= 251);
+        assert!(signal.capped && chars(&signal.text) - chars(&introduction(&[])) <= 251);
     }
 
     #[test]

@@ -487,6 +487,31 @@ mod tests {
         }
     }
 
+    /// The same of a script: only the right text passes, told once, by a program that ended by itself.
+    #[test]
+    fn only_the_right_text_passes() {
+        let script = ScriptTest { stdin: "2".to_owned(), stdout: "4\n".to_owned(), ..Default::default() };
+        let tests = vec![ExecTest::Script(script)];
+        let request = ExecRequest { tests, keep_going: true, ..ExecRequest::default() };
+        let ending = Ending { ended: "closed".to_owned(), cpu_ms: 1, exit: Some(0), signal: None };
+        let said = |verdict: &str, answers: &str| {
+            let json =
+                format!(r#"{{"record":"test","verdict":{{"verdict":"{verdict}"}},"answers":[{answers}]}}"#);
+            let body = format!("n{:08x}{json}", json.len());
+            let report = outcomes(&request, &[Arc::new(Plan::Script)], body.as_bytes(), "n", &ending);
+            assert_eq!(report.tests[0].judge, Judge::Outside);
+            report.tests[0].verdict.record().kind
+        };
+        let right = r#"{"shown":"","value":"4"}"#;
+        assert_eq!(said("passed", right), "passed");
+        assert_eq!(said("timeout", right), "timeout");
+        assert_eq!(said("passed", r#"{"shown":"4","value":"5"}"#), "failed");
+        assert_eq!(said("passed", r#"{"shown":"4","value":null}"#), "output");
+        assert_eq!(said("passed", ""), "forbidden");
+        assert_eq!(said("passed", &format!("{right},{right}")), "forbidden");
+        assert_eq!(said(r#"harness_error","message":"x"#, right), "forbidden");
+    }
+
     #[test]
     fn an_ending_without_an_answer_is_never_a_pass() {
         let ending = |ended: &str, signal, exit, cpu_ms| Ending { ended: ended.into(), cpu_ms, exit, signal };

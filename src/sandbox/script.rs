@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The program runs as a script (`__main__`) that reads `stdin`; what it prints must be `stdout`.
 ///
 /// Only `stdin` is given to the program's process; what it printed is compared elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptTest {
     /// All that can be read from standard input.
     pub stdin: String,
@@ -26,8 +26,9 @@ pub enum Comparison {
     /// The same lines, without the spaces around them; or lines of decimal numbers that are equal: `1.50` is `1.5`
     /// and `1e2` is `100`. As LiveCodeBench compares.
     Decimals,
-    /// The same lines, without the spaces around them; or lines of as many words, of which those that the expected text writes with a fraction or an exponent are
-    /// close: |a − b| ≤ 10⁻⁸ + 10⁻⁵ |b|. The part of APPS' comparison that a wrong answer does not pass.
+    /// The same lines, without the spaces around them; or lines of as many words, of which those that the
+    /// expected text writes with a fraction or an exponent are close: |a − b| ≤ 10⁻⁸ + 10⁻⁵ |b|. The part of
+    /// APPS' comparison that a wrong answer does not pass.
     Close,
     /// The same words, in upper or lower case, wherever the lines break; numbers may differ by less than 10⁻⁵,
     /// whole ones not at all. As CodeContests compares.
@@ -102,8 +103,8 @@ fn cut(line: &str) -> String {
     }
 }
 
-/// A decimal number without what does not change it: sign, digits without zeros around them, and the power of ten of
-/// the last digit.
+/// A decimal number without what does not change it: sign, digits without zeros around them, and the power of ten
+/// of the last digit.
 fn decimal(word: &str) -> Option<(bool, String, i64)> {
     let (negative, rest) = match word.strip_prefix(['-', '+']) {
         Some(rest) => (word.starts_with('-'), rest),

@@ -203,11 +203,8 @@ impl Session<'_> {
         Ok(step)
     }
 
-    /// Guidance begins with the definition of the entry point, as in the reference: before it there is nothing
-    /// that the tests could call.
     fn guidance_is_on(&self) -> bool {
-        let entry = self.attempt.task.entry_point.as_deref();
-        self.has_tests() && entry.is_some_and(|name| self.roles.language.defines(&self.program, name))
+        policy::can_guide(self.attempt.task, |name| self.roles.language.defines(&self.program, name))
     }
 
     fn key(&self) -> RngKey {

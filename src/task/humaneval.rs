@@ -14,6 +14,13 @@ use super::{PromptKind, Task, Test};
 const CHECK: &str = "vigor_held_out_check";
 
 pub(super) fn task(record: &Record) -> Result<Task, String> {
+    let task = untested(record)?;
+    let test = held_out(record.text("test")?, record.text("entry_point")?)?;
+    Ok(Task { held_out_tests: vec![test], ..task })
+}
+
+/// The task but for its held-out tests.
+pub(super) fn untested(record: &Record) -> Result<Task, String> {
     let prompt = record.text("prompt")?;
     let entry_point = record.text("entry_point")?;
     if !is_name(entry_point) {
@@ -30,7 +37,7 @@ pub(super) fn task(record: &Record) -> Result<Task, String> {
         imports: String::new(),
         setup: String::new(),
         guiding_tests: from_docstring(prompt, entry_point),
-        held_out_tests: vec![held_out(record.text("test")?, entry_point)?],
+        held_out_tests: Vec::new(),
         reference_solution: record.optional_text("canonical_solution")?.map(|body| format!("{prompt}{body}")),
     })
 }

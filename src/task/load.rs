@@ -1,11 +1,14 @@
 //! A dataset's file to tasks.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::records::{self, MAX_BYTES, Record, Unreadable};
-use super::{Task, humaneval, jsonl, mbpp};
+use super::{
+    Task, apps, bigcodebench, codecontests, humaneval, humaneval_et, humaneval_plus, jsonl, livecodebench,
+    mbpp,
+};
 
 /// Why a dataset was refused. Nothing of it is used then.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,14 @@ pub enum TaskError {
         /// The file.
         path: PathBuf,
     },
+    /// Not a part of the dataset.
+    #[error("there is no split `{name}`: {reason}")]
+    Split {
+        /// The name asked for.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The file is too large.
     #[error("the dataset {} is larger than {} MiB unpacked; split it", path.display(), MAX_BYTES >> 20)]
     TooLarge {
@@ -49,12 +60,24 @@ pub enum TaskError {
 }
 
 /// Names of the adapters.
-pub const ADAPTERS: [&str; 3] = ["humaneval", "mbpp", "jsonl"];
+pub const ADAPTERS: [&str; 11] = [
+    "humaneval",
+    "humanevalplus",
+    "humaneval-et",
+    "mbpp",
+    "mbppplus",
+    "mbpp-et",
+    "apps",
+    "codecontests",
+    "livecodebench",
+    "bigcodebench",
+    "jsonl",
+];
 
 /// Reads the tasks of a dataset, in the file's order.
 ///
 /// `adapter` is one of [`ADAPTERS`]. The file holds one JSON object a line, or one JSON array of objects, plain
-/// or packed with gzip (told by its first bytes, not by its name).
+/// or packed with gzip (told by its first bytes, not by its name). For `apps` it may be a folder with one folder a task.
 ///
 /// # Errors
 /// A file that cannot be read, an unknown adapter, an empty file; and any line that is not a task of that
@@ -62,7 +85,14 @@ pub const ADAPTERS: [&str; 3] = ["humaneval", "mbpp", "jsonl"];
 pub fn load(adapter: &str, path: &Path) -> Result<Vec<Task>, TaskError> {
     let read: fn(&Record) -> Result<Task, String> = match adapter {
         "humaneval" => humaneval::task,
-        "mbpp" => mbpp::task,
+        "humanevalplus" => humaneval_plus::task,
+        "humaneval-et" => humaneval_et::task,
+        "mbpp" | "mbppplus" | "mbpp-et" => mbpp::task,
+        "apps" if path.is_dir() => return folders(path, &apps::FILES, "problem_id", apps::task),
+        "apps" => apps::task,
+        "codecontests" => codecontests::task,
+        "livecodebench" => livecodebench::task,
+        "bigcodebench" => bigcodebench::task,
         "jsonl" => jsonl::task,
         other => return Err(TaskError::Adapter { name: other.to_owned() }),
     };
@@ -79,6 +109,47 @@ pub fn load(adapter: &str, path: &Path) -> Result<Vec<Task>, TaskError> {
         let task = read(&record).map_err(|reason| bad(line, reason))?;
         if let Some(first) = lines_of_ids.insert(task.id.clone(), line) {
             return Err(bad(line, format!("the task `{}` is on line {first} already", task.id)));
+        }
+        tasks.push(task);
+    }
+    if tasks.is_empty() {
+        return Err(TaskError::Empty { path: path.to_owned() });
+    }
+    Ok(tasks)
+}
+
+/// Reads tasks that are folders, in the order of their names. Each of `files` that is there becomes a field, and the
+/// folder's name becomes the field `id`. Folders with none of them are passed over.
+fn folders(
+    path: &Path,
+    files: &[(&str, &str)],
+    id: &str,
+    read: fn(&Record) -> Result<Task, String>,
+) -> Result<Vec<Task>, TaskError> {
+    let unreadable = |path: &Path, source| TaskError::Read { path: path.to_owned(), source };
+    let entries = fs::read_dir(path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let mut folders: Vec<PathBuf> =
+        entries.map_err(|source| unreadable(path, source))?.into_iter().map(|entry| entry.path()).collect();
+    folders.sort();
+    let mut tasks: Vec<Task> = Vec::new();
+    for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
+        let mut fields = Vec::new();
+        for (file, field) in files {
+            let file = folder.join(file);
+            if file.is_file() {
+                let text = fs::read_to_string(&file).map_err(|source| unreadable(&file, source))?;
+                fields.push(((*field).to_owned(), text));
+            }
+        }
+        if fields.is_empty() {
+            continue;
+        }
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        fields.push((id.to_owned(), name));
+        let bad = |reason| TaskError::Record { path: folder.clone(), line: 1, reason };
+        let task = read(&Record::of_texts(fields)).map_err(bad)?;
+        if tasks.iter().any(|other| other.id == task.id) {
+            return Err(bad(format!("another folder is the task `{}` already", task.id)));
         }
         tasks.push(task);
     }

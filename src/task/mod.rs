@@ -3,15 +3,26 @@
 //! Guiding tests (the loop may run them while it writes) and held-out tests (only the final score may run
 //! them) are separate from the first day; an adapter says how it split them.
 
+mod apps;
+mod bigcodebench;
+mod codecontests;
+mod contest;
 mod examples;
 mod expression;
 mod humaneval;
+mod humaneval_et;
+mod humaneval_plus;
+mod json;
 mod jsonl;
+mod livecodebench;
 mod load;
 mod mbpp;
+mod packed;
 pub(crate) mod records;
+mod split;
 
 pub use load::{ADAPTERS, TaskError, load};
+pub use split::{SPLITS, split};
 
 use std::borrow::Cow;
 

@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 
+use super::json;
+
 /// Most bytes that a file may have, unpacked.
 pub(crate) const MAX_BYTES: u64 = 1 << 30;
 
@@ -31,8 +33,8 @@ pub(crate) fn read(file: impl Read) -> Result<Vec<(usize, Record)>, Unreadable> 
     values(text.strip_prefix('\u{feff}').unwrap_or(&text))
         .map_err(|(line, reason)| Unreadable::Line(line, reason))?
         .into_iter()
-        .map(|(line, value)| match value {
-            Value::Object(fields) => Ok((line, Record { fields })),
+        .map(|(line, json, value)| match value {
+            Value::Object(fields) => Ok((line, Record { fields, json: json.to_owned() })),
             other => {
                 let reason = format!("a record is a JSON object, this is {}", kind(&other));
                 Err(Unreadable::Line(line, reason))
@@ -57,10 +59,10 @@ fn line_of(text: &[u8], offset: usize) -> usize {
     1 + text[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
 }
 
-type Values = Result<Vec<(usize, Value)>, (usize, String)>;
+type Values<'a> = Result<Vec<(usize, &'a str, Value)>, (usize, String)>;
 
-/// The JSON values of a file, with the lines that they begin on.
-fn values(text: &str) -> Values {
+/// The JSON values of a file, with the lines that they begin on, and as they are written.
+fn values(text: &str) -> Values<'_> {
     if text.trim_start().starts_with('[') { array(text) } else { lines(text) }
 }
 
@@ -71,18 +73,18 @@ fn not_json(error: &serde_json::Error) -> String {
     format!("not JSON: {what}, at column {}", error.column())
 }
 
-fn lines(text: &str) -> Values {
+fn lines(text: &str) -> Values<'_> {
     text.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(index, line)| match serde_json::from_str(line) {
-            Ok(value) => Ok((index + 1, value)),
+            Ok(value) => Ok((index + 1, line, value)),
             Err(error) => Err((index + 1, not_json(&error))),
         })
         .collect()
 }
 
-fn array(text: &str) -> Values {
+fn array(text: &str) -> Values<'_> {
     let mut records = Vec::new();
     let mut at = text.len() - text.trim_start().len() + 1;
     let expect = |at: usize, what: &str| (line_of(text.as_bytes(), at), format!("not JSON: expected {what}"));
@@ -95,7 +97,7 @@ fn array(text: &str) -> Values {
         let line = line_of(text.as_bytes(), at);
         let mut stream = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Value>();
         match stream.next() {
-            Some(Ok(value)) => records.push((line, value)),
+            Some(Ok(value)) => records.push((line, &text[at..at + stream.byte_offset()], value)),
             Some(Err(error)) => {
                 return Err((line + error.line().saturating_sub(1), not_json(&error)));
             }
@@ -122,9 +124,17 @@ fn array(text: &str) -> Values {
 /// One object of a file; its accessors say which field is wrong.
 pub(crate) struct Record {
     fields: Map<String, Value>,
+    /// All of it, as it is written; empty where it was made of texts.
+    json: String,
 }
 
 impl Record {
+    /// A record whose fields are the contents of files.
+    pub(crate) fn of_texts(texts: impl IntoIterator<Item = (String, String)>) -> Record {
+        let fields = texts.into_iter().map(|(name, text)| (name, Value::String(text))).collect();
+        Record { fields, json: "{}".to_owned() }
+    }
+
     /// Whether the field is there and not null.
     pub(crate) fn has(&self, field: &str) -> bool {
         self.fields.get(field).is_some_and(|value| !value.is_null())
@@ -149,6 +159,30 @@ impl Record {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::Array(items)) => items.iter().map(|item| item.as_str().ok_or_else(wrong)).collect(),
             Some(_) => Err(wrong()),
+        }
+    }
+
+    /// An object; an absent one is none.
+    pub(crate) fn object(&self, field: &str) -> Result<Option<&Map<String, Value>>, String> {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(other) => Err(format!("the field `{field}` is {}, not an object", kind(other))),
+        }
+    }
+
+    /// A field as it is written, where numbers have all their digits.
+    pub(crate) fn raw(&self, field: &str) -> Result<Option<&str>, String> {
+        let members = json::members(&self.json)?;
+        Ok(members.into_iter().rfind(|(name, _)| name == field).map(|(_, value)| value))
+    }
+
+    /// A list; an absent one is empty.
+    pub(crate) fn list(&self, field: &str) -> Result<&[Value], String> {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => Ok(&[]),
+            Some(Value::Array(items)) => Ok(items),
+            Some(other) => Err(format!("the field `{field}` is {}, not a list", kind(other))),
         }
     }
 

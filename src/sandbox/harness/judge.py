@@ -163,6 +163,8 @@ def _ask(node, known, space):
         if type(value) is bool and not _is_simple(_converted(asked[0])):
             raise Inside
         return asked[0], other, expected
+    if _is_near(test):
+        return _near(test, known, space)
     condition, truth = test, True
     if type(test) is ast.UnaryOp and type(test.op) is ast.Not:
         condition, truth = test.operand, False
@@ -184,6 +186,42 @@ def _ask(node, known, space):
         "shown": clean(ast.unparse(test)[:MESSAGE_LIMIT]),
         "plain": numeric or _is_identity(test),
     }
+
+
+def _is_near(node):
+    """`vigor_near(CALL, VALUE, NUMBER)`, a function of the test's own that says whether both are the same, or nearly."""
+    return type(node) is ast.Call and getattr(node.func, "id", None) == "vigor_near" and len(node.args) == 3
+
+
+def _near(test, known, space):
+    """What is compared with is worked out now, not again with every program."""
+    asked, other, tolerance = test.args
+    if not _is_programs(asked, known) or not _is_simple(asked) or _unknown(other, known):
+        raise Inside
+    judged = ast.Call(test.func, [ast.Name(HOLE, ast.Load()), other, tolerance], [])
+    expected, value = _expected(other, space)
+    exact = type(tolerance) is ast.Constant and tolerance.value == 0
+    if exact and not _has(tree_of(value), ("float", "complex")):
+        return asked, judged, expected
+    shown = show(value, MESSAGE_LIMIT // 2)
+    if _is_literal(tree_of(value)):
+        judged.args[1] = ast.parse(repr(value), mode="eval").body
+    return asked, ast.Tuple([judged, other], ast.Load()), {
+        "check": "holds",
+        "expression": ast.unparse(judged),
+        "shown": "a comparison with " + shown,
+        "plain": True,
+    }
+
+
+def _is_literal(tree):
+    """Whether the text of a value is an expression that gives it."""
+    tag, body = tree
+    if tag in ("list", "tuple"):
+        return all(_is_literal(part) for part in body)
+    if tag == "float":
+        return "n" not in body
+    return tag in ("none", "bool", "int", "str")
 
 
 def _is_ordering(node):

@@ -20,8 +20,8 @@ class Tracer:
     """Records the activations of functions whose code was compiled from the source `filename`.
 
     Lines of the module itself, unless it is a `script`, and of the bodies of classes, are not events (they would say
-    little more than the source); an exception that passes through them is. What happens inside of a comprehension is no event,
-    and its variables are not shown: whether it is a function of its own depends on the version of Python.
+    little more than the source); an exception that passes through them is. What happens inside of a comprehension is no
+    event, and its variables are not shown: whether it is a function of its own depends on the version of Python.
 
     Calls from more than `max_depth` active functions are left out, and what happens after they returned is
     recorded again. When another cap is reached, tracing ends for good."""
