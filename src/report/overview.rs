@@ -1,9 +1,9 @@
 //! `report.html`: the whole run on one page.
 
 use super::markup::{Markup, page};
-use super::plot;
+use super::plot::{Dot, draw};
 use super::read::RunFiles;
-use super::table::{HEADERS, PAIRED_HEADERS, Table};
+use super::table::{CellRow, HEADERS, PAIRED_HEADERS, Table};
 use crate::run::files::ResultRow;
 
 /// The page. `links` holds, for each session, the name of its page in `trace_html/`.
@@ -18,7 +18,7 @@ pub fn render(run: &RunFiles, table: &Table, links: &[Option<&str>]) -> String {
     }
 
     body.raw("<section><h2>Held-out tests passed</h2>\n<div class=\"scroll\">");
-    body.add(&plot::draw(&table.cells)).raw("</div>\n");
+    body.add(&draw(&table.cells.iter().map(dot).collect::<Vec<_>>())).raw("</div>\n");
     body.element("p", "note", "Dots: share of tasks. Whiskers: 95 % Wilson intervals.").raw("</section>\n");
 
     body.raw("<section><h2>Cells</h2>\n");
@@ -70,7 +70,13 @@ fn facts(body: &mut Markup, run: &RunFiles) {
     }
 }
 
-fn rows(body: &mut Markup, headers: &[&'static str], rows: &[Vec<String>]) {
+fn dot(row: &CellRow) -> Dot {
+    let rate = row.passed_held_out as f64 / row.tasks as f64;
+    Dot { name: row.cell.clone(), value: (row.tasks > 0).then_some((rate, row.interval)) }
+}
+
+/// A table of numbers.
+pub(super) fn rows(body: &mut Markup, headers: &[impl std::fmt::Display], rows: &[Vec<String>]) {
     body.raw("<div class=\"scroll\"><table class=\"numbers\"><thead><tr>");
     for header in headers {
         body.element("th", "", header);
