@@ -103,30 +103,49 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
     ] {
         body.raw("<span>").element("i", class, glyph).text(" ").text(meaning).raw("</span> ");
     }
-    body.raw("</p>\n<div class=\"scroll\"><table class=\"heat\"><thead><tr><td></td>");
+    body.raw("</p>\n");
+    let width = run.manifest.cells.len();
+    let of_task = |task: usize| &run.results[task * width..(task + 1) * width];
+    let differs = |task: &usize| {
+        let mut passed = of_task(*task).iter().flatten().map(|row| row.passed_held_out);
+        passed.next().is_some_and(|first| passed.any(|other| other != first))
+    };
+    let tasks = run.manifest.task_ids.len();
+    let differing = (0..tasks).filter(differs).count();
+    if width > 1 {
+        body.raw("<p><label><input type=\"checkbox\" id=\"differ\"/> ");
+        body.text(format!("only the {differing} tasks of {tasks} on which cells differ"))
+            .raw("</label></p>\n");
+    }
+    // What a square means stands in its row, its column and the legend; a script puts it together where the pointer is, as
+    // thousands of titles would double the page.
+    body.raw("<div class=\"scroll map\"><table");
+    body.attr("class", if tasks > DENSE { "heat dense" } else { "heat" }).raw("><thead><tr><td></td>");
     for cell in &run.manifest.cells {
         body.raw("<th><span>").text(&cell.name).raw("</span></th>");
     }
     body.raw("</tr></thead><tbody>\n");
-    let width = run.manifest.cells.len();
     for (t, task) in run.manifest.task_ids.iter().enumerate() {
-        body.raw("<tr>").element("th", "", task);
-        for (c, cell) in run.manifest.cells.iter().enumerate() {
-            let result = run.results[t * width + c].as_ref();
-            let (class, glyph, meaning) = outcome(result);
-            body.raw("<td>");
-            let title = format!("{task} · {} · {meaning}", cell.name);
-            match links[t * width + c] {
-                Some(link) => body.raw("<a").attr("href", format!("trace_html/{link}")),
-                None => body.raw("<span"),
-            };
-            body.attr("class", class).attr("title", title).raw(">").raw(glyph);
-            body.raw(if links[t * width + c].is_some() { "</a></td>" } else { "</span></td>" });
+        body.raw(if differs(&t) { "<tr>" } else { "<tr class=\"same\">" }).element("th", "", task);
+        for (result, link) in of_task(t).iter().zip(&links[t * width..]) {
+            let (class, glyph, _) = outcome(result.as_ref());
+            match link {
+                Some(link) => {
+                    body.raw("<td><a").attr("href", format!("trace_html/{link}")).attr("class", class);
+                    body.raw(">").raw(glyph).raw("</a></td>");
+                }
+                None => {
+                    body.raw("<td><span").attr("class", class).raw(">").raw(glyph).raw("</span></td>");
+                }
+            }
         }
         body.raw("</tr>\n");
     }
     body.raw("</tbody></table></div>\n");
 }
+
+/// With more tasks than this the map's rows are low.
+const DENSE: usize = 60;
 
 /// How a result looks: class, glyph (so that colour is not needed) and words.
 pub(super) fn outcome(result: Option<&ResultRow>) -> (&'static str, &'static str, &'static str) {
