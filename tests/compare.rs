@@ -171,7 +171,7 @@ fn traces_are_compared_session_by_session() {
     let (code, text) = diff(&["a", "c", "--task", "T/0"]);
     assert!(code == 0 && text.contains("3 sessions compared, 0 differ"), "{text}");
     let (code, text) = diff(&["a", "a", "--cell", "greedy", "--cell", "eg-cfg gamma=1", "--task", "T/0"]);
-    assert!(code == 1 && text.contains("T/0 · greedy\n  policy"), "{text}");
+    assert!(code == 1 && text.contains("T/0 · greedy, step 1\n  candidates"), "{text}");
     for (arguments, words) in [
         (&["a", "b", "--task", "T/9"][..], "no task \"T/9\""),
         (&["a", "b", "--cell", "sample"], "no cell \"sample\"; the cells are: greedy"),

@@ -232,11 +232,15 @@ fn in_words(task: &str, names: (&str, &str), divergence: &Divergence<'_>) -> Str
     text
 }
 
+/// The tokens of a line that was decoded directly.
+fn decoded<'a>(branch: &Branch<'a>) -> &'a [DecodedToken] {
+    branch.step.map_or(&[], |step| step.tokens.as_slice())
+}
+
 /// The first token in which two lines differ that were both decoded directly.
 fn first_token(a: &Branch<'_>, b: &Branch<'_>) -> Option<String> {
-    let tokens = |branch: &Branch<'_>| branch.step.map_or(&[][..], |step| step.tokens.as_slice()).to_vec();
-    let (a, b) = (tokens(a), tokens(b));
-    let at = a.iter().zip(&b).position(|(x, y)| x.id != y.id)?;
+    let (a, b) = (decoded(a), decoded(b));
+    let at = a.iter().zip(b).position(|(x, y)| x.id != y.id)?;
     let told = |token: &DecodedToken| shown(&alternatives(token));
     Some(format!("token {at} of the line\n  {}\n  {}\n", told(&a[at]), told(&b[at])))
 }

@@ -6,13 +6,15 @@ use super::ReportError;
 use super::diverge::{Difference, first_difference};
 use super::traces::Traces;
 use crate::run::RunManifest;
+use crate::session::trace::Event;
 
 /// Which sessions are compared.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
     /// Only those of this task.
     pub task: Option<String>,
-    /// Only those of this cell of the first run, with that of the second; else cells of the same name.
+    /// Only those of this cell of the first run, with that of the second; else cells of the same name. Of two different cells the
+    /// policies are not compared.
     pub cells: Option<(String, String)>,
 }
 
@@ -45,8 +47,11 @@ pub fn diff(
     let (mut only_a, mut only_b) = (0, 0);
     for (x, y) in pairs {
         match (of_a.session(x)?, of_b.session(y)?) {
-            (Some(events), Some(others)) => {
+            (Some(events), Some(mut others)) => {
                 outcome.compared += 1;
+                if asked.cells.as_ref().is_some_and(|(x, y)| x != y) {
+                    share_policy(&events, &mut others);
+                }
                 if let Some(difference) = first_difference(&events, &others) {
                     outcome.differ += 1;
                     tell(&first.session_name(x), &difference);
@@ -68,6 +73,13 @@ pub fn diff(
         return Err(ReportError::NothingShared { a: a.to_owned(), b: b.to_owned() });
     }
     Ok(outcome)
+}
+
+/// Gives one trace the policy of another: that two cells have different ones is known to whoever compares them.
+fn share_policy(of: &[Event], to: &mut [Event]) {
+    if let (Some(Event::Start(from)), Some(Event::Start(start))) = (of.first(), to.first_mut()) {
+        start.policy.clone_from(&from.policy);
+    }
 }
 
 /// Numbers of the sessions in both runs.
