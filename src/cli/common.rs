@@ -194,6 +194,14 @@ pub fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A count as typed.
+pub fn one_or_more(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("a whole number of at least 1 is needed".into()),
+    }
+}
+
 /// Finds a file of a model or dataset, fetching it where that is needed and allowed.
 pub fn find(name: &str, kind: Kind, offline: bool) -> Result<Resolved, Failure> {
     let downloads = Downloads::new();

@@ -11,7 +11,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 mod bench;
 mod check;
 mod common;
+mod compare;
 mod demo;
+mod diff;
 mod doctor;
 mod eval;
 mod exec;
@@ -41,6 +43,7 @@ Examples:
   vigor generate --task HumanEval/0 --show steps watch one task being solved
   vigor run configs/gamma.toml                   run an experiment, or go on with it
   vigor report runs/gamma                        its tables and pages
+  vigor eval runs/gamma                          its numbers, with intervals and comparisons
   vigor eval --dataset humaneval --samples s.jsonl   score samples that were made elsewhere
 
 Exit codes:
@@ -57,6 +60,8 @@ enum Command {
     Run(run::Run),
     Report(report::Report),
     Replay(replay::Replay),
+    Compare(compare::Compare),
+    Diff(diff::Diff),
     Bench(bench::Bench),
     Check(check::Check),
     Exec(exec::Exec),
@@ -118,6 +123,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &interrupt),
         Command::Report(args) => report::report(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Compare(args) => compare::compare(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Bench(args) => bench::bench(&args, &interrupt),
         Command::Check(args) => check::check(&args),
         Command::Exec(args) => match exec::exec(&args) {

@@ -1,18 +1,30 @@
 //! Reports: tables, a plot and pages, made from a run's files alone.
 //!
-//! [`report()`] reads a run's folder and writes, into it, `report.html`, one page a session in `trace_html/`,
+//! A [`Study`] holds the outcomes of one or more runs, and an [`Evaluation`] their numbers: what each cell scores, costs, and how it
+//! compares. [`report()`] reads a run's folder and writes, into it, `report.html`, one page a session in `trace_html/`,
 //! and the summary as `evaluation/summary.md`. Pages are self-contained: no network, no other files. All
 //! text from the run is taken for hostile; `markup` is the only way from a text into a page. [`replay_run`] writes
 //! nothing: it says whether the files follow from each other.
 
+mod budget;
+mod compare;
+pub mod diverge;
+pub mod evaluation;
+mod evaluation_tables;
+pub mod export;
 mod markup;
+pub mod outcomes;
 mod overview;
 mod plot;
 mod read;
 mod replay;
 mod session_page;
+pub mod sheet;
 pub mod stats;
+pub mod study;
 pub mod table;
+pub mod trace_diff;
+mod traces;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,8 +32,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::run::RunError;
+pub use evaluation::{Evaluation, EvaluationOptions};
 pub use read::RunFiles;
 pub use replay::{RunReplay, replay_run};
+pub use study::Study;
 pub use table::Table;
 
 /// Why no report can be made.
@@ -39,6 +53,77 @@ pub enum ReportError {
         line: usize,
         /// What does not fit.
         reason: String,
+    },
+    /// Nothing to compare.
+    #[error("no run is given; give the folder of at least one")]
+    NoRun,
+    /// A run is given twice, which would count its sessions twice.
+    #[error("{dir} is given twice; give each run once")]
+    Twice {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The runs are of different datasets, whose tasks cannot be matched.
+    #[error("{a} is of the dataset {of_a}, {b} of {of_b}; only runs of one dataset can be compared")]
+    Datasets {
+        /// The first run.
+        a: PathBuf,
+        /// Its dataset.
+        of_a: String,
+        /// A later run.
+        b: PathBuf,
+        /// Its dataset.
+        of_b: String,
+    },
+    /// The cell has no independent samples to draw from.
+    #[error(
+        "{cell} has no independent samples; for equal budgets give a cell of the method `sample` whose sampler is `temperature`"
+    )]
+    NotSampled {
+        /// The cell.
+        cell: String,
+    },
+    /// There is no task of that name.
+    #[error(
+        "there is no task {task:?} in these runs; its name must be as in their results, for example HumanEval/0"
+    )]
+    NoTask {
+        /// The name asked for.
+        task: String,
+    },
+    /// A session has no trace.
+    #[error("{cell} has no trace of {task}: the session is not finished")]
+    NoTrace {
+        /// The task.
+        task: String,
+        /// The cell.
+        cell: String,
+    },
+    /// Two runs have no session with a trace in common.
+    #[error(
+        "{a} and {b} share no session: no task and cell of the same name is finished in both; give the cells with --cell"
+    )]
+    NothingShared {
+        /// The first run.
+        a: PathBuf,
+        /// The second run.
+        b: PathBuf,
+    },
+    /// A format cannot hold what a cell has.
+    #[error("{cell} cannot be exported: {reason}")]
+    Export {
+        /// The cell.
+        cell: String,
+        /// Why.
+        reason: String,
+    },
+    /// There is no cell of that name.
+    #[error("there is no cell {name:?}; the cells are: {}", .known.join(", "))]
+    NoCell {
+        /// The name asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
     },
 }
 

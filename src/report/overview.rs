@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::markup::{Markup, page};
-use super::plot;
+use super::plot::{Dot, draw};
 use super::read::RunFiles;
-use super::table::{HEADERS, PAIRED_HEADERS, Table};
+use super::table::{CellRow, HEADERS, PAIRED_HEADERS, Table};
 use crate::run::files::ResultRow;
 
 /// The page. `links` holds, for each session, the name of its page in `trace_html/`.
@@ -20,7 +20,7 @@ pub fn render(run: &RunFiles, table: &Table, links: &[Option<&str>]) -> String {
     }
 
     body.raw("<section><h2>Held-out tests passed</h2>\n<div class=\"scroll\">");
-    body.add(&plot::draw(&table.cells)).raw("</div>\n");
+    body.add(&draw(&table.cells.iter().map(dot).collect::<Vec<_>>())).raw("</div>\n");
     body.element("p", "note", "Dots: share of tasks. Whiskers: 95 % Wilson intervals.").raw("</section>\n");
 
     body.raw("<section><h2>Cells</h2>\n");
@@ -79,7 +79,13 @@ fn facts(body: &mut Markup, run: &RunFiles) {
     }
 }
 
-fn rows(body: &mut Markup, headers: &[&'static str], rows: &[Vec<String>]) {
+fn dot(row: &CellRow) -> Dot {
+    let rate = row.passed_held_out as f64 / row.tasks as f64;
+    Dot { name: row.cell.clone(), value: (row.tasks > 0).then_some((rate, row.interval)) }
+}
+
+/// A table of numbers.
+pub(super) fn rows(body: &mut Markup, headers: &[impl std::fmt::Display], rows: &[Vec<String>]) {
     body.raw("<div class=\"scroll\"><table class=\"numbers\"><thead><tr>");
     for header in headers {
         body.element("th", "", header);
@@ -112,33 +118,52 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
             body.raw("<span>").element("i", class, glyph).text(" ").text(meaning).raw("</span> ");
         }
     }
-    body.raw("</p>\n<div class=\"scroll\"><table class=\"heat\"><thead><tr><td></td>");
+    body.raw("</p>\n");
+    let width = run.manifest.cells.len();
+    let of_task = |task: usize| &run.results[task * width..(task + 1) * width];
+    let differs = |task: &usize| {
+        let mut passed = of_task(*task).iter().flatten().map(|row| row.passed_held_out);
+        passed.next().is_some_and(|first| passed.any(|other| other != first))
+    };
+    let tasks = run.manifest.task_ids.len();
+    let differing = (0..tasks).filter(differs).count();
+    if width > 1 {
+        body.raw("<p><label><input type=\"checkbox\" id=\"differ\"/> ");
+        body.text(format!("only the {differing} tasks of {tasks} on which cells differ"))
+            .raw("</label></p>\n");
+    }
+    // What a square means stands in its row, its column and the legend; a script puts it together where the pointer is, as
+    // thousands of titles would double the page.
+    body.raw("<div class=\"scroll map\"><table");
+    body.attr("class", if tasks > DENSE { "heat dense" } else { "heat" }).raw("><thead><tr><td></td>");
     for cell in &run.manifest.cells {
         body.raw("<th><span>").text(&cell.name).raw("</span></th>");
     }
     body.raw("</tr></thead><tbody>\n");
-    let width = run.manifest.cells.len();
     for (t, task) in run.manifest.task_ids.iter().enumerate() {
-        body.raw("<tr>").element("th", "", task);
-        for (c, cell) in run.manifest.cells.iter().enumerate() {
-            let result = run.results[t * width + c].as_ref();
-            let (class, glyph, meaning) = match run.skipped[t * width + c] {
-                Some(_) => ("none", SKIPPED, "skipped, an earlier cell had solved the task"),
-                None => outcome(result),
+        body.raw(if differs(&t) { "<tr>" } else { "<tr class=\"same\">" }).element("th", "", task);
+        for session in t * width..(t + 1) * width {
+            let (class, glyph, _) = match run.skipped[session] {
+                Some(_) => ("none", SKIPPED, ""),
+                None => outcome(run.results[session].as_ref()),
             };
-            body.raw("<td>");
-            let title = format!("{task} · {} · {meaning}", cell.name);
-            match links[t * width + c] {
-                Some(link) => body.raw("<a").attr("href", format!("trace_html/{link}")),
-                None => body.raw("<span"),
-            };
-            body.attr("class", class).attr("title", title).raw(">").raw(glyph);
-            body.raw(if links[t * width + c].is_some() { "</a></td>" } else { "</span></td>" });
+            match links[session] {
+                Some(link) => {
+                    body.raw("<td><a").attr("href", format!("trace_html/{link}")).attr("class", class);
+                    body.raw(">").raw(glyph).raw("</a></td>");
+                }
+                None => {
+                    body.raw("<td><span").attr("class", class).raw(">").raw(glyph).raw("</span></td>");
+                }
+            }
         }
         body.raw("</tr>\n");
     }
     body.raw("</tbody></table></div>\n");
 }
+
+/// With more tasks than this the map's rows are low.
+const DENSE: usize = 60;
 
 /// How a result looks: class, glyph (so that colour is not needed) and words.
 pub(super) fn outcome(result: Option<&ResultRow>) -> (&'static str, &'static str, &'static str) {

@@ -5,13 +5,46 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::ReportError;
 use crate::run::files::{ResultRow, TimingRow};
 use crate::run::{RunError, RunManifest};
-use crate::session::trace::{Event, SCHEMA_VERSION, SessionKey, TraceLine};
+use crate::session::trace::{Event, SCHEMA_VERSION, TraceLine};
+
+/// Which session of a run a line belongs to: sessions are numbered task by task.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    tasks: HashMap<String, usize>,
+    cells: HashMap<String, usize>,
+}
+
+impl Sessions {
+    pub(super) fn new(manifest: &RunManifest) -> Self {
+        let tasks = manifest.task_ids.iter().cloned().zip(0..).collect();
+        let cells = manifest.cells.iter().map(|cell| cell.name.clone()).zip(0..).collect();
+        Self { tasks, cells }
+    }
+
+    /// The number of a session named on line `line` of `path`.
+    pub(super) fn find(
+        &self,
+        path: &Path,
+        line: usize,
+        task: &str,
+        cell: &str,
+    ) -> Result<usize, ReportError> {
+        match (self.tasks.get(task), self.cells.get(cell)) {
+            (Some(task), Some(cell)) => Ok(task * self.cells.len() + cell),
+            _ => Err(ReportError::Inconsistent {
+                path: path.to_owned(),
+                line,
+                reason: format!("run_manifest.json has no session of task {task:?}, cell {cell:?}"),
+            }),
+        }
+    }
+}
 
 /// A run as its files tell it. Traces are read one session at a time, as they may be large.
 #[derive(Debug)]
@@ -27,8 +60,7 @@ pub struct RunFiles {
     pub timings: Vec<Option<TimingRow>>,
     /// What a reader should know.
     pub warnings: Vec<String>,
-    /// Session of (task, cell).
-    index: HashMap<(String, String), usize>,
+    sessions: Sessions,
 }
 
 impl RunFiles {
@@ -39,24 +71,22 @@ impl RunFiles {
     pub fn load(dir: &Path) -> Result<Self, ReportError> {
         let manifest = RunManifest::load(dir)?;
         let total = manifest.sessions();
-        let pairs = manifest
-            .task_ids
-            .iter()
-            .flat_map(|task| manifest.cells.iter().map(|cell| (task.clone(), cell.name.clone())));
-        let index = pairs.zip(0..).collect();
-        let mut run = Self {
-            dir: dir.to_owned(),
-            manifest,
-            results: vec![None; total],
-            skipped: vec![None; total],
-            timings: vec![None; total],
-            warnings: Vec::new(),
-            index,
-        };
+        let sessions = Sessions::new(&manifest);
         let mut results: Vec<Option<ResultRow>> = vec![None; total];
-        let mut warnings = run.place("results.jsonl", &mut results, |row| &row.session)?;
         let mut timings: Vec<Option<TimingRow>> = vec![None; total];
-        warnings.extend(run.place("timings.jsonl", &mut timings, |row| &row.session)?);
+        let mut warnings = Vec::new();
+        let path = dir.join("results.jsonl");
+        warnings.extend(each_line(&path, |line, bytes| {
+            let row: ResultRow = parse(&path, line, bytes)?;
+            let session = sessions.find(&path, line, &row.session.task_id, &row.session.cell)?;
+            place(&mut results, session, row, &path, line)
+        })?);
+        let path = dir.join("timings.jsonl");
+        warnings.extend(each_line(&path, |line, bytes| {
+            let row: TimingRow = parse(&path, line, bytes)?;
+            let session = sessions.find(&path, line, &row.session.task_id, &row.session.cell)?;
+            place(&mut timings, session, row, &path, line)
+        })?);
         let skipped: Vec<_> = results.iter_mut().map(|row| row.take_if(|row| row.is_skipped())).collect();
         let not_run = skipped.iter().flatten().count();
         if not_run > 0 {
@@ -66,31 +96,8 @@ impl RunFiles {
                  are not compared"
             ));
         }
-        let finished = results.iter().flatten().count() + not_run;
-        if finished < total {
-            warnings.push(format!("{finished} of {total} sessions are finished; the numbers are of those"));
-        }
-        (run.results, run.skipped, run.timings, run.warnings) = (results, skipped, timings, warnings);
-        Ok(run)
-    }
-
-    /// Reads rows into their sessions' places.
-    fn place<T: DeserializeOwned>(
-        &self,
-        name: &str,
-        places: &mut [Option<T>],
-        key: impl Fn(&T) -> &SessionKey,
-    ) -> Result<Vec<String>, ReportError> {
-        let path = self.dir.join(name);
-        let warning = each_line(&path, |line, row: T| {
-            let session = self.session(&path, line, key(&row))?;
-            if places[session].replace(row).is_some() {
-                let reason = "a second line for the same session".to_owned();
-                return Err(ReportError::Inconsistent { path: path.clone(), line, reason });
-            }
-            Ok(())
-        })?;
-        Ok(warning.into_iter().collect())
+        warnings.extend(unfinished(results.iter().flatten().count() + not_run, total));
+        Ok(Self { dir: dir.to_owned(), manifest, results, skipped, timings, warnings, sessions })
     }
 
     /// Gives each session's events, in the file's order, to `visit`; returns warnings.
@@ -101,25 +108,20 @@ impl RunFiles {
         let path = self.dir.join("trace.jsonl");
         let mut seen = vec![false; self.manifest.sessions()];
         let mut current: Option<(usize, Vec<Event>)> = None;
-        let warning = each_line(&path, |line, event: TraceLine| {
-            let session = self.session(&path, line, &event.session)?;
-            if let Event::Start(start) = &event.event
-                && start.schema > SCHEMA_VERSION
-            {
-                let found = u64::from(start.schema);
-                return Err(RunError::NewerSchema { path: path.clone(), found, known: SCHEMA_VERSION }.into());
-            }
+        let warning = each_line(&path, |line, bytes| {
+            let TraceLine { session, event } = parse(&path, line, bytes)?;
+            let session = self.sessions.find(&path, line, &session.task_id, &session.cell)?;
+            known_schema(&path, &event)?;
             match &mut current {
-                Some((open, events)) if *open == session => events.push(event.event),
+                Some((open, events)) if *open == session => events.push(event),
                 _ => {
                     if let Some((done, events)) = current.take() {
                         visit(done, &events)?;
                     }
                     if std::mem::replace(&mut seen[session], true) {
-                        let reason = "an event of a session that ended before".to_owned();
-                        return Err(ReportError::Inconsistent { path: path.clone(), line, reason });
+                        return Err(ended_before(&path, line));
                     }
-                    current = Some((session, vec![event.event]));
+                    current = Some((session, vec![event]));
                 }
             }
             Ok(())
@@ -129,29 +131,57 @@ impl RunFiles {
         }
         Ok(warning.into_iter().collect())
     }
+}
 
-    fn session(&self, path: &Path, line: usize, key: &SessionKey) -> Result<usize, ReportError> {
-        self.index.get(&(key.task_id.clone(), key.cell.clone())).copied().ok_or_else(|| {
-            ReportError::Inconsistent {
-                path: path.to_owned(),
-                line,
-                reason: format!(
-                    "run_manifest.json has no session of task {:?}, cell {:?}",
-                    key.task_id, key.cell
-                ),
-            }
-        })
+/// Puts a row into its session's place, which must be free.
+pub(super) fn place<T>(
+    places: &mut [Option<T>],
+    session: usize,
+    row: T,
+    path: &Path,
+    line: usize,
+) -> Result<(), ReportError> {
+    match places[session].replace(row) {
+        None => Ok(()),
+        Some(_) => {
+            let reason = "a second line for the same session".to_owned();
+            Err(ReportError::Inconsistent { path: path.to_owned(), line, reason })
+        }
     }
 }
 
-/// Gives each line's value and number to `visit`. A last line without its newline is what an interrupted
+/// What is wrong with an event whose session had events, and then another session.
+pub(super) fn ended_before(path: &Path, line: usize) -> ReportError {
+    let reason = "an event of a session that ended before".to_owned();
+    ReportError::Inconsistent { path: path.to_owned(), line, reason }
+}
+
+/// The warning about sessions that are not finished.
+pub(super) fn unfinished(finished: usize, total: usize) -> Option<String> {
+    (finished < total)
+        .then(|| format!("{finished} of {total} sessions are finished; the numbers are of those"))
+}
+
+/// Refuses the trace of a later version.
+pub(super) fn known_schema(path: &Path, event: &Event) -> Result<(), RunError> {
+    match event {
+        Event::Start(start) if start.schema > SCHEMA_VERSION => Err(RunError::NewerSchema {
+            path: path.to_owned(),
+            found: u64::from(start.schema),
+            known: SCHEMA_VERSION,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Gives each line and its number, from 1, to `visit`. A last line without its newline is what an interrupted
 /// write leaves: it is left out, with a warning.
-fn each_line<T: DeserializeOwned>(
+pub(super) fn each_line(
     path: &Path,
-    mut visit: impl FnMut(usize, T) -> Result<(), ReportError>,
+    mut visit: impl FnMut(usize, &[u8]) -> Result<(), ReportError>,
 ) -> Result<Option<String>, ReportError> {
     let file = File::open(path).map_err(|e| RunError::io("read", path, e))?;
-    let mut reader = BufReader::new(file);
+    let mut reader = BufReader::with_capacity(1 << 18, file);
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -165,10 +195,18 @@ fn each_line<T: DeserializeOwned>(
                 path.display()
             )));
         }
-        let value = serde_json::from_slice(&bytes).map_err(|source| malformed(path, line, &bytes, source))?;
-        visit(line, value)?;
+        visit(line, &bytes)?;
     }
     Ok(None)
+}
+
+/// What a line says, or that it is malformed.
+pub(super) fn parse<'a, T: Deserialize<'a>>(
+    path: &Path,
+    line: usize,
+    bytes: &'a [u8],
+) -> Result<T, RunError> {
+    serde_json::from_slice(bytes).map_err(|source| malformed(path, line, bytes, source))
 }
 
 /// A line of a newer schema need not fit today's types, so the version is looked for before complaining.

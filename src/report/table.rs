@@ -2,7 +2,9 @@
 
 use unicode_width::UnicodeWidthStr;
 
+use super::evaluation_tables::p_value;
 use super::read::RunFiles;
+use super::sheet::one_line;
 use super::stats::{mcnemar, wilson};
 
 /// What the sessions of one cell came to.
@@ -150,7 +152,7 @@ impl Table {
                 paired.tasks.to_string(),
                 paired.gained.to_string(),
                 paired.lost.to_string(),
-                if paired.p < 0.001 { "< 0.001".to_owned() } else { format!("{:.3}", paired.p) },
+                p_value(paired.p),
             ]
         };
         self.paired.iter().map(row).collect()
@@ -232,11 +234,8 @@ fn ratio(of: f64, by: f64) -> String {
 /// Columns of a terminal: the first to the left, the others to the right.
 pub(crate) fn aligned(headers: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = headers.iter().map(|header| (*header).to_owned()).collect();
-    // One line a row, whatever a name holds.
-    let clean =
-        |text: &String| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    let lines: Vec<Vec<String>> =
-        std::iter::once(&header).chain(rows).map(|row| row.iter().map(clean).collect()).collect();
+    let clean = |row: &Vec<String>| row.iter().map(|text| one_line(text)).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(&header).chain(rows).map(clean).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].width()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..headers.len()).map(width).collect();
     let mut text = String::new();
@@ -256,7 +255,8 @@ pub(crate) fn aligned(headers: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-fn markdown(headers: &[&str], rows: &[Vec<String>]) -> String {
+/// A table in Markdown.
+pub(super) fn markdown(headers: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = format!("| {} |\n| --- |{}\n", headers.join(" | "), " ---: |".repeat(headers.len() - 1));
     for row in rows {
         let cells: Vec<String> = row.iter().map(|cell| escape(cell)).collect();
@@ -266,7 +266,7 @@ fn markdown(headers: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A text inside a Markdown table, whatever it holds.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
         match c {

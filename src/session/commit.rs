@@ -60,7 +60,8 @@ fn passed(candidate: &Candidate) -> usize {
     candidate.execution.as_ref().map_or(0, |e| e.passed)
 }
 
-fn passes_all(candidate: &Candidate) -> bool {
+/// Whether a candidate ran and passed all guiding tests, of which there are some.
+pub fn passes_all(candidate: &Candidate) -> bool {
     candidate.execution.as_ref().is_some_and(|e| !e.tests.is_empty() && e.passed == e.tests.len())
 }
 

@@ -1,4 +1,4 @@
-//! The statistics of the tables.
+//! Counts of tasks passed: an interval for one cell, a test for two.
 
 /// The Wilson score interval at 95 % for `passed` of `total`, as fractions (Wilson 1927). `(0, 1)` for none.
 pub fn wilson(passed: usize, total: usize) -> (f64, f64) {
