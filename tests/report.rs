@@ -159,6 +159,7 @@ fn small_run() -> tempfile::TempDir {
     };
     let dataset = DatasetInfo { name: "fake".into(), sha256: "1".into(), tasks: 4 };
     let part = Part {
+        process: String::new(),
         finished_before: 0,
         vigor: "0.1.0".into(),
         binary_sha256: "2".into(),

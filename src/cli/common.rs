@@ -1,5 +1,6 @@
 //! Arguments and steps that several commands share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -106,6 +107,38 @@ impl Machine {
     pub fn threads(&self) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
         self.threads.filter(|&n| n > 0).unwrap_or_else(all)
+    }
+
+    /// The arguments again, as far as they are not the defaults, for a command that runs elsewhere.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |name: &str, value: String| arguments.extend([name.into(), value.into()]);
+        if let Some(threads) = self.threads {
+            add("--threads", threads.to_string());
+        }
+        match self.device {
+            Device::Auto => {}
+            Device::Cpu => add("--device", "cpu".into()),
+            Device::Cuda => add("--device", "cuda".into()),
+        }
+        if !self.devices.is_empty() {
+            add("--devices", self.devices.iter().map(usize::to_string).collect::<Vec<_>>().join(","));
+        }
+        add("--gpu-memory", self.gpu_memory.to_string());
+        if let Some(memory) = self.kv_memory {
+            add("--kv-memory", memory.to_string());
+        }
+        arguments.extend(["--python".into(), self.python.clone().into()]);
+        for (name, given) in [
+            ("--allow-weaker-sandbox", self.isolation.allow_weaker_sandbox),
+            ("--no-sandbox", self.isolation.no_sandbox),
+            ("--offline", self.offline),
+        ] {
+            if given {
+                arguments.push(name.into());
+            }
+        }
+        arguments
     }
 
     /// Where the model is to run.

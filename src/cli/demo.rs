@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use vigor::run::RunConfig;
+use vigor::run::{RunConfig, Sharing};
 
 use super::Interrupt;
 use super::common::Machine;
@@ -26,5 +26,5 @@ pub struct Demo {
 
 pub fn demo(args: &Demo, interrupt: &Interrupt) -> Result<(), Failure> {
     let config = RunConfig::parse(CONFIG, Path::new("configs/demo.toml"))?;
-    run_config(&config, &args.out, &args.machine, interrupt)
+    run_config(&config, &args.out, Sharing::default(), &args.machine, interrupt)
 }

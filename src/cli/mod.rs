@@ -19,12 +19,14 @@ mod eval;
 mod exec;
 mod exit;
 mod generate;
+mod merge;
 mod progress;
 mod pull;
 mod replay;
 mod report;
 mod run;
 mod say;
+mod slurm;
 
 use exit::Failure;
 use say::{say, tell};
@@ -58,6 +60,7 @@ enum Command {
     Pull(pull::Pull),
     Generate(generate::Generate),
     Run(run::Run),
+    Merge(merge::Merge),
     Report(report::Report),
     Replay(replay::Replay),
     Compare(compare::Compare),
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Pull(args) => pull::pull(&args),
         Command::Generate(args) => generate::generate(&args, &interrupt),
         Command::Run(args) => run::run(&args, &interrupt),
+        Command::Merge(args) => merge::merge(&args),
         Command::Report(args) => report::report(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Compare(args) => compare::compare(&args),

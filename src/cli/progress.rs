@@ -60,6 +60,8 @@ pub struct RunBar {
     clients: Vec<Client>,
     started: Instant,
     terminal: bool,
+    /// Sessions that other processes have finished since this one began, and those that they hold.
+    others: Mutex<(usize, usize)>,
 }
 
 impl RunBar {
@@ -75,7 +77,7 @@ impl RunBar {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, clients, started: Instant::now(), terminal }
+        Self { bar, clients, started: Instant::now(), terminal, others: Mutex::default() }
     }
 
     /// New tokens a second since the run began, over all sessions.
@@ -83,6 +85,17 @@ impl RunBar {
         let of = |client: &Client| client.stats().generated_tokens.load(std::sync::atomic::Ordering::Relaxed);
         let tokens: u64 = self.clients.iter().map(of).sum();
         tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-3)
+    }
+
+    /// What other processes do, before what this one does; nothing while it is alone.
+    fn message(&self, own: &str) {
+        let (finished, held) = *self.others.lock().unwrap_or_else(|e| e.into_inner());
+        let others = if (finished, held) == (0, 0) {
+            String::new()
+        } else {
+            format!("others: {finished} finished, {held} running  ")
+        };
+        self.bar.set_message(format!("{others}{own}"));
     }
 
     pub fn finish(&self) {
@@ -101,13 +114,13 @@ impl Progress for RunBar {
     }
 
     fn session_started(&self, job: &SessionJob) {
-        self.bar.set_message(format!("{} · {}", job.task.id, job.cell.name));
+        self.message(&format!("{} · {}", job.task.id, job.cell.name));
     }
 
     fn step(&self, step: &StepProgress) {
         let line = step.line.trim_end();
         let shown: String = line.trim_start_matches('\n').chars().take(48).collect();
-        self.bar.set_message(format!(
+        self.message(&format!(
             "{} · {} · step {} · {:.0} tokens/s  {shown}",
             step.task,
             step.cell,
@@ -135,6 +148,18 @@ impl Progress for RunBar {
                 timing.seconds,
                 self.rate()
             );
+        }
+    }
+
+    fn others(&self, finished: usize, held: usize) {
+        let mut others = self.others.lock().unwrap_or_else(|e| e.into_inner());
+        *others = (others.0 + finished, held);
+        if finished > 0 {
+            // They move the same bar, so that its estimate is that of all processes together.
+            self.bar.inc(finished as u64);
+            if !self.terminal {
+                tell!("{finished} more sessions finished by other processes ({} in all)", others.0);
+            }
         }
     }
 }

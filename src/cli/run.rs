@@ -1,24 +1,33 @@
 //! `vigor run`: an experiment from a configuration, or the rest of one.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use clap::Args;
-use vigor::run::{DatasetInfo, Journal, RunConfig, RunManifest, execute, select_tasks};
+use vigor::run::{DatasetInfo, Journal, RunConfig, RunManifest, Shard, Sharing, execute, select_tasks};
 use vigor::sandbox::{Limits, PoolConfig};
 use vigor::source::Kind;
 
-use super::common::{Machine, tasks_of};
-use super::exit::{Failure, INTERRUPTED};
+use super::common::{Machine, seconds, tasks_of};
+use super::exit::{Failure, INTERRUPTED, USAGE};
 use super::progress::RunBar;
 use super::say::{say, tell};
+use super::slurm::Slurm;
 use super::{Interrupt, watched};
 
-/// Run an experiment. Given again, it goes on where it stopped.
+/// Run an experiment. Given again, it goes on where it stopped; given several times at once, the processes share it.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  vigor run configs/gamma.toml\n  vigor run configs/gamma.toml --out /scratch/gamma --threads 8"
-)]
+#[command(after_help = "\
+Examples:
+  vigor run configs/gamma.toml
+  vigor run configs/gamma.toml --out /scratch/gamma --threads 8
+  vigor run configs/gamma.toml --shard 0/2 --out a            every second task; see vigor merge
+  vigor run configs/gamma.toml --slurm --slurm-gpus 1 > gamma.sh && sbatch gamma.sh
+
+Several processes with the same configuration and folder share the work, on one machine or on several that see the
+folder: docs/clusters.md.")]
 pub struct Run {
     /// The experiment's configuration.
     config: PathBuf,
@@ -28,6 +37,14 @@ pub struct Run {
     /// Sessions at once [default: the configuration's].
     #[arg(long, value_name = "N")]
     concurrency: Option<usize>,
+    /// Run every Nth task only, counted from task I: for machines that share no folder.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Seconds without a sign of life after which other processes take over a process's sessions.
+    #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = seconds)]
+    lease: f64,
+    #[command(flatten)]
+    slurm: Slurm,
     #[command(flatten)]
     machine: Machine,
 }
@@ -37,19 +54,55 @@ pub fn run(args: &Run, interrupt: &Interrupt) -> Result<(), Failure> {
     if let Some(concurrency) = args.concurrency {
         config.run.concurrency = concurrency.max(1);
     }
+    if args.slurm.slurm {
+        say!("{}", args.script(&config)?.trim_end());
+        return Ok(());
+    }
     if let Some(out) = &args.out {
         config.run.out = Some(out.clone());
     }
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let sharing = Sharing { shard, lease: Duration::from_secs_f64(args.lease) };
     for config in config.each_model() {
-        run_config(&config, &config.out_dir(), &args.machine, interrupt)?;
+        run_config(&config, &config.out_dir(), sharing, &args.machine, interrupt)?;
     }
     Ok(())
+}
+
+impl Run {
+    /// The script that runs this on a cluster.
+    pub fn script(&self, config: &RunConfig) -> Result<String, Failure> {
+        let out = self.out.clone().unwrap_or_else(|| config.out_dir());
+        self.slurm.script(config, &out, &self.arguments()?)
+    }
+
+    /// The arguments again, without those of the script, in a way that holds wherever the command runs.
+    fn arguments(&self) -> Result<Vec<OsString>, Failure> {
+        let mut arguments: Vec<OsString> = vec!["run".into(), absolute(&self.config)?.into()];
+        if let Some(out) = &self.out {
+            arguments.extend(["--out".into(), absolute(out)?.into()]);
+        }
+        if let Some(concurrency) = self.concurrency {
+            arguments.extend(["--concurrency".into(), concurrency.to_string().into()]);
+        }
+        if let Some(shard) = self.shard {
+            arguments.extend(["--shard".into(), shard.to_string().into()]);
+        }
+        arguments.extend(["--lease".into(), self.lease.to_string().into()]);
+        arguments.extend(self.machine.arguments());
+        Ok(arguments)
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|e| Failure::message(USAGE, format!("{}: {e}", path.display())))
 }
 
 /// Runs a configuration into a folder and reports.
 pub fn run_config(
     config: &RunConfig,
     out: &Path,
+    sharing: Sharing,
     machine: &Machine,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
@@ -82,7 +135,12 @@ pub fn run_config(
     let bench = machine.workbench(&model, &config.prompts, limits, sandbox, interrupt)?;
     let part = bench.part(0, config.run.concurrency);
     let manifest = RunManifest::new(config, bench.model.clone(), info, &tasks, part);
-    let mut journal = Journal::open(out, manifest)?;
+    let mut journal = Journal::open_shared(out, manifest, sharing)?;
+    match journal.others() {
+        0 => {}
+        1 => tell!("another process works in this folder, too; sharing the sessions with it"),
+        others => tell!("{others} other processes work in this folder, too; sharing the sessions with them"),
+    }
     for repair in journal.repairs() {
         tell!(
             "note: {}: {} bytes of an interrupted write dropped, {} written again",
@@ -104,8 +162,18 @@ pub fn run_config(
             ),
         ));
     }
-    let paths = vigor::report::report(out)?;
-    super::report::print(&paths);
+    if !journal.complete() && summary.complete() {
+        say!("share {} is finished: {} sessions", sharing.shard, summary.finished);
+        say!("run:  {}", out.display());
+        return Ok(());
+    }
+    // One process makes the pages: the one that wrote the last session, or that found all finished.
+    if journal.wrote_last() || summary.resumed == summary.sessions {
+        super::report::print(&vigor::report::report(out)?);
+    } else {
+        say!("{}", vigor::report::summary(out)?.text());
+        say!("another process finished the last session and makes the pages");
+    }
     say!("run:  {}", out.display());
     Ok(())
 }

@@ -27,13 +27,30 @@ pub enum RunError {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// Another process has the folder.
+    /// Another process holds the lock of the run, which processes hold for moments only.
     #[error(
-        "{dir} is in use by another process that runs this experiment; wait for it, or choose another `out` folder"
+        "{path} has been held for {seconds} s by another process, which is stopped or of an older vigor; end that \
+         process, or choose another `out` folder"
     )]
     Locked {
-        /// The folder of the run.
-        dir: PathBuf,
+        /// The lock.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// Two processes came to different results of one session.
+    #[error(
+        "session {session} came to different results: in {path}, and in {other}. Results depend on nothing that may \
+         differ between processes of one run, unless a file was changed or system libraries compute differently; \
+         delete the wrong one's file to have the session computed again"
+    )]
+    Contradiction {
+        /// The session: its task and its cell.
+        session: String,
+        /// The file of the one.
+        path: PathBuf,
+        /// What holds the other.
+        other: String,
     },
     /// The folder holds another experiment.
     #[error(
@@ -50,6 +67,23 @@ pub enum RunError {
         old: String,
         /// Its value now.
         new: String,
+    },
+    /// Folders that are to be put together hold different experiments.
+    #[error(
+        "{dir} is not of the experiment in {with}: `{key}` is {other}, there it is {first}; only folders of one \
+         experiment can be put together"
+    )]
+    OtherExperiment {
+        /// The folder.
+        dir: PathBuf,
+        /// The first folder.
+        with: PathBuf,
+        /// The key that differs.
+        key: String,
+        /// Its value in the first folder.
+        first: String,
+        /// Its value in `dir`.
+        other: String,
     },
     /// A file is of a later version of this program.
     #[error(
@@ -123,11 +157,14 @@ impl RunError {
 fn hint(action: &str, source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind::{
         AlreadyExists, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem,
-        StorageFull,
+        StorageFull, Unsupported,
     };
     match source.kind() {
         StorageFull | QuotaExceeded => {
             "; finished sessions are kept: free some space and run the same command again to go on"
+        }
+        Unsupported if action == "lock" => {
+            "; the file system of a run's folder must have locks: mount it with them, or choose another folder with --out"
         }
         NotFound | NotADirectory if action == "read" => "; give the folder of a run",
         NotFound | NotADirectory | AlreadyExists | PermissionDenied | ReadOnlyFilesystem

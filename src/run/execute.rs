@@ -1,9 +1,11 @@
-//! Runs the sessions of an experiment on worker threads and records them as they finish.
+//! Runs the sessions of an experiment on worker threads, beside other processes, and records them as they finish.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -11,8 +13,8 @@ use super::config::{DatasetSection, RunConfig};
 use super::error::RunError;
 use super::files::{ResultRow, TimingRow};
 use super::grid::Cell;
-use super::journal::Journal;
-use super::skip::{Batch, skipped};
+use super::journal::{Journal, Turn};
+use super::skip::{skipped, solved_before};
 use crate::session::method::Limits;
 use crate::session::trace::TraceLine;
 use crate::task::Task;
@@ -92,6 +94,8 @@ pub trait Progress: Sync {
     fn step(&self, _step: &StepProgress) {}
     /// A session is finished and recorded.
     fn session_finished(&self, _index: usize, _result: &ResultRow, _timing: &TimingRow) {}
+    /// Other processes have finished so many more sessions, and hold so many now. Called again and again.
+    fn others(&self, _finished: usize, _held: usize) {}
 }
 
 /// Watches nothing.
@@ -103,11 +107,11 @@ impl Progress for NoProgress {}
 /// How far a run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// Sessions of the run.
+    /// Sessions of the run, or of this process's share of it.
     pub sessions: usize,
-    /// Sessions that were finished before.
+    /// Of those, the ones that were finished before.
     pub resumed: usize,
-    /// Sessions that are finished now.
+    /// Of those, the ones that are finished now, by whichever process.
     pub finished: usize,
 }
 
@@ -146,13 +150,14 @@ pub fn select_tasks(section: &DatasetSection, all: Vec<Task>) -> Result<Vec<Task
     Ok(selected)
 }
 
-/// Runs all sessions that the journal lacks, `concurrency` at once, and records them.
+/// Runs the sessions that the journal lacks, `concurrency` at once, and records them.
 ///
-/// Sessions are given out in order and recorded as they finish; what is written does not depend on either. Where cells are
-/// skipped once a task is solved, whole tasks are given out, so that a skip depends on earlier cells alone.
-/// When `stop` becomes true no further session begins, running ones are abandoned, and the summary says how
-/// far the run came; the same call with the journal opened again goes on from there. `stop` is also set by
-/// this function when a session or a write fails, to end the sessions in flight.
+/// Sessions are claimed in order and recorded as they finish; what is written does not depend on either, nor on other
+/// processes that have the same folder open. Where cells are skipped once a task is solved, those of a task are claimed one
+/// after the other. Sessions that those hold are waited for, and taken over when
+/// their process is lost. When `stop` becomes true no further session begins, running ones are abandoned, and the
+/// summary says how far the run came; the same call with the journal opened again goes on from there. `stop` is also set
+/// by this function when a session or a write fails, to end the sessions in flight.
 ///
 /// # Errors
 /// When a write fails or a session fails (or panics). Finished sessions stay in the journal.
@@ -164,91 +169,142 @@ pub fn execute(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Summary, RunError> {
-    let cells = config.cells();
-    let sessions = tasks.len() * cells.len();
-    let resumed = journal.finished();
-    let pending = journal.pending();
+    let (sessions, resumed) = (journal.sessions(), journal.finished());
     progress.run_started(sessions, resumed);
-
-    let job = |index: usize| SessionJob {
-        index,
-        task: &tasks[index / cells.len()],
-        cell: &cells[index % cells.len()],
-        seed: config.seed_of(&cells[index % cells.len()]),
-        limits: config.limits(),
+    let workers = config.run.concurrency.min(sessions - resumed);
+    let floor = Floor {
+        journal: Mutex::new(journal),
+        failure: Mutex::new(None),
+        config,
+        tasks,
+        solver,
+        progress,
         stop,
     };
-    let batches = Batch::all(journal, &pending, cells.len(), config.run.stop_when_solved)?;
-    let workers = config.run.concurrency.min(batches.len());
-    let batches = Mutex::new(batches.into_iter());
-    let next = || batches.lock().unwrap_or_else(PoisonError::into_inner).next();
-    // No room in the channel: a worker takes no new session before its last one is being recorded, so that
-    // a crash never costs more than the sessions in flight.
-    let (sender, receiver) = mpsc::sync_channel(0);
-    let mut failure = None;
+    let (working, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         for _ in 0..workers {
-            let sender = sender.clone();
-            scope.spawn(|| {
-                let sender = sender;
-                while let Some(mut batch) = next() {
-                    for index in std::mem::take(&mut batch.sessions) {
-                        if stop.load(Ordering::SeqCst) {
-                            return;
-                        }
-                        let (job, cell) = (job(index), index % cells.len());
-                        let outcome = match batch.solved_before(cell) {
-                            Some(first) => Ok(skipped(&job, &cells[first].name)),
-                            None => {
-                                progress.session_started(&job);
-                                let outcome = catch_unwind(AssertUnwindSafe(|| solver.solve(&job, progress)));
-                                outcome.unwrap_or_else(|panic| Err(SolveError::Failed(describe(&*panic))))
-                            }
-                        };
-                        match &outcome {
-                            Ok(outcome) => batch.note(cell, &outcome.result),
-                            Err(SolveError::Failed(_)) => stop.store(true, Ordering::SeqCst),
-                            Err(SolveError::Stopped) => {}
-                        }
-                        if sender.send((index, outcome)).is_err() {
-                            return;
-                        }
-                    }
-                }
+            let (working, floor) = (working.clone(), &floor);
+            scope.spawn(move || {
+                let _working = working;
+                floor.work();
             });
         }
-        drop(sender);
-        for (index, outcome) in receiver {
-            let recorded = match outcome {
-                Ok(outcome) if !matches!(failure, Some(RunError::Io { .. })) => {
-                    journal.record(index, &outcome).map(|()| {
-                        progress.session_finished(index, &outcome.result, &outcome.timing);
-                    })
-                }
-                Ok(_) | Err(SolveError::Stopped) => Ok(()),
-                Err(SolveError::Failed(reason)) => Err(RunError::Session {
-                    index,
-                    task: job(index).task.id.clone(),
-                    cell: job(index).cell.name.clone(),
-                    reason,
-                    finished: 0,
-                }),
-            };
-            if let Err(error) = recorded {
-                stop.store(true, Ordering::SeqCst);
-                // The first failure is the cause; those after it are often its consequence.
-                failure.get_or_insert(error);
-            }
+        drop(working);
+        // Nothing is sent: the wait ends with the last worker.
+        while ended.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+            floor.look();
         }
     });
+    let failure = floor.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let journal = floor.journal.into_inner().unwrap_or_else(PoisonError::into_inner);
     match failure {
         Some(RunError::Session { index, task, cell, reason, .. }) => {
             Err(RunError::Session { index, task, cell, reason, finished: journal.finished() })
         }
         Some(error) => Err(error),
         None => {
-            journal.sync()?;
+            journal.close()?;
             Ok(Summary { sessions, resumed, finished: journal.finished() })
+        }
+    }
+}
+
+/// How long a worker, or who watches them, waits before it asks again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the workers of a run share.
+struct Floor<'a> {
+    journal: Mutex<&'a mut Journal>,
+    /// The first failure is the cause; those after it are often its consequence.
+    failure: Mutex<Option<RunError>>,
+    config: &'a RunConfig,
+    tasks: &'a [Task],
+    solver: &'a dyn Solver,
+    progress: &'a dyn Progress,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Floor<'a> {
+    fn journal(&self) -> MutexGuard<'_, &'a mut Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, error: RunError) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn job(&self, index: usize) -> SessionJob<'_> {
+        let cells = self.config.cells();
+        SessionJob {
+            index,
+            task: &self.tasks[index / cells.len()],
+            cell: &cells[index % cells.len()],
+            seed: self.config.seed_of(&cells[index % cells.len()]),
+            limits: self.config.limits(),
+            stop: self.stop,
+        }
+    }
+
+    /// Computes sessions until none is left. A worker takes no new one before its last one is recorded, so that a
+    /// crash never costs more than the sessions in flight.
+    fn work(&self) {
+        while !self.stop.load(Ordering::SeqCst) {
+            let turn = self.journal().claim_next(self.config.run.stop_when_solved.is_some());
+            match turn {
+                Ok(Turn::Session(index)) => self.session(index),
+                Ok(Turn::Wait) => std::thread::sleep(PAUSE),
+                Ok(Turn::Done) => break,
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    /// What a session comes to that nobody else computes.
+    fn outcome(&self, job: &SessionJob<'_>) -> Result<SessionOutcome, SolveError> {
+        if let Some(solved) = self.config.run.stop_when_solved {
+            let cells = self.config.cells();
+            let first = solved_before(&self.journal(), solved, job.index, cells.len());
+            match first.map_err(|error| SolveError::Failed(error.to_string()))? {
+                Some(first) => return Ok(skipped(job, &cells[first].name)),
+                None => {}
+            }
+        }
+        self.progress.session_started(job);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.solver.solve(job, self.progress)));
+        outcome.unwrap_or_else(|panic| Err(SolveError::Failed(describe(&*panic))))
+    }
+
+    fn session(&self, index: usize) {
+        let job = self.job(index);
+        match self.outcome(&job) {
+            Ok(outcome) => {
+                let recorded = self.journal().record(index, &outcome);
+                match recorded {
+                    Ok(true) => self.progress.session_finished(index, &outcome.result, &outcome.timing),
+                    Ok(false) => {}
+                    Err(error) => self.fail(error),
+                }
+            }
+            Err(SolveError::Stopped) => self.journal().give_back(index),
+            Err(SolveError::Failed(reason)) => {
+                self.journal().give_back(index);
+                let (task, cell) = (job.task.id.clone(), job.cell.name.clone());
+                self.fail(RunError::Session { index, task, cell, reason, finished: 0 });
+            }
+        }
+    }
+
+    /// Looks at what other processes do.
+    fn look(&self) {
+        let mut journal = self.journal();
+        match journal.look() {
+            Ok(finished) => self.progress.others(finished, journal.held_elsewhere()),
+            Err(error) => {
+                drop(journal);
+                self.fail(error);
+            }
         }
     }
 }

@@ -86,6 +86,10 @@ pub struct DatasetInfo {
 /// [`ModelInfo`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
+    /// Name of the process among those that shared the run (`HOST.PID.NUMBER`); empty in manifests from before they
+    /// could.
+    #[serde(default)]
+    pub process: String,
     /// Number of sessions that were finished when this part began.
     pub finished_before: usize,
     /// Version of vigor.

@@ -2,8 +2,9 @@
 //!
 //! [`config`] reads an experiment and expands it into cells; [`manifest`] says what a run was made of;
 //! [`mod@execute`] gives the sessions to worker threads; [`journal`] keeps what they came to, so that a run that
-//! was killed goes on where it stopped and ends in the same bytes; [`files`] are the types of the lines.
+//! was killed, or that several processes share, ends in the same bytes; [`files`] are the types of the lines.
 
+mod claims;
 pub mod config;
 pub mod error;
 pub mod execute;
@@ -12,6 +13,10 @@ pub mod grid;
 pub mod journal;
 pub mod list;
 pub mod manifest;
+pub mod merge;
+mod outputs;
+mod sessions;
+pub mod shard;
 mod skip;
 pub mod workbench;
 
@@ -22,6 +27,8 @@ pub use execute::{
     select_tasks,
 };
 pub use grid::Cell;
-pub use journal::{Journal, Repair};
+pub use journal::{Journal, Repair, Sharing};
 pub use manifest::{DatasetInfo, ModelInfo, Part, RunManifest};
+pub use merge::{Merged, merge};
+pub use shard::Shard;
 pub use workbench::{Workbench, WorkbenchError, WorkbenchOptions};

@@ -173,6 +173,7 @@ impl Workbench {
     /// What computes on this machine, for the manifest.
     pub fn part(&self, finished_before: usize, concurrency: usize) -> Part {
         Part {
+            process: String::new(),
             finished_before,
             vigor: env!("CARGO_PKG_VERSION").to_owned(),
             binary_sha256: super::manifest::binary_sha256().unwrap_or_default(),
