@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::claims::Claims;
 use super::error::RunError;
 use super::execute::SessionOutcome;
+use super::files::ResultRow;
 use super::manifest::{MANIFEST_FILE, Part, RunManifest};
 pub use super::outputs::OUTPUTS;
 use super::outputs::Outputs;
