@@ -16,7 +16,7 @@ const CHAT: &str =
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>\n{% endfor %}<assistant>";
 
 fn test(source: &str) -> Test {
-    Test { source: source.into(), call: None, expected: None }
+    Test { source: source.into(), call: None, expected: None, script: None }
 }
 
 fn in_words() -> Task {
@@ -25,6 +25,7 @@ fn in_words() -> Task {
         prompt: "Write a function to double a number.\n".into(),
         prompt_kind: PromptKind::Text,
         entry_point: Some("double".into()),
+        imports: String::new(),
         setup: String::new(),
         guiding_tests: vec![test("assert double(2) == 4"), test("assert double(-1) == -2")],
         held_out_tests: vec![test("assert double(7) == 14")],
@@ -175,7 +176,7 @@ fn our_examples_pass_their_tests() {
         let report = pool
             .execute(&ExecRequest {
                 code: example.code,
-                tests: example.tests,
+                tests: example.tests.into_iter().map(Into::into).collect(),
                 setup: String::new(),
                 trace: None,
                 limits: Limits::default(),

@@ -40,6 +40,7 @@ fn tasks() -> Vec<Task> {
         prompt: String::new(),
         prompt_kind: PromptKind::Text,
         entry_point: None,
+        imports: String::new(),
         setup: String::new(),
         guiding_tests: Vec::new(),
         held_out_tests: Vec::new(),
@@ -59,6 +60,7 @@ fn manifest(config: &RunConfig) -> RunManifest {
     };
     let dataset = DatasetInfo { name: "fake".into(), sha256: "11".into(), tasks: TASKS };
     let part = Part {
+        process: String::new(),
         finished_before: 0,
         vigor: "0".into(),
         binary_sha256: "22".into(),

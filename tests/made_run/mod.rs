@@ -94,6 +94,7 @@ pub fn write(dir: &Path, run: &Run<'_>, session: impl Fn(usize, usize) -> Option
         prompt: String::new(),
         prompt_kind: PromptKind::Text,
         entry_point: None,
+        imports: String::new(),
         setup: String::new(),
         guiding_tests: vec![],
         held_out_tests: vec![],
@@ -114,6 +115,7 @@ pub fn write(dir: &Path, run: &Run<'_>, session: impl Fn(usize, usize) -> Option
         tasks: tasks.len(),
     };
     let part = Part {
+        process: String::new(),
         finished_before: 0,
         vigor: "0.1.0".into(),
         binary_sha256: "2".into(),
@@ -158,6 +160,7 @@ pub fn write(dir: &Path, run: &Run<'_>, session: impl Fn(usize, usize) -> Option
                 accepted_tokens: 0,
                 executions: told.executions,
                 end: EndReason::Fence,
+                solved_by: None,
             };
             writeln!(results, "{}", serde_json::to_string(&row).expect("JSON")).expect("written");
             if let Some(seconds) = told.seconds {
