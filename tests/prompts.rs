@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vigor::model::random;
 use vigor::model::template::ChatTemplate;
 use vigor::model::tokenizer::Tokenizer;
-use vigor::sandbox::{ExecRequest, Limits, Policy, Pool, PoolConfig, Verdict};
+use vigor::sandbox::{ExecRequest, Limits, Policy, Pool, PoolConfig, ScriptTest, Verdict};
 use vigor::session::method::PromptTemplates;
 use vigor::session::prompts::{ANSWER_PREFIX, Prompts};
 use vigor::session::style::{Example, Layout, PromptStyle, own_examples};
@@ -98,6 +98,34 @@ fn raw_text_has_nothing_of_the_chat_template() {
         (in_code().prompt.as_str(), in_code().prompt.as_str())
     );
     assert!(!prompts.is_fenced(PromptStyle::Default));
+}
+
+/// A program that reads standard input is asked for as one, and what it should print is no Python.
+#[test]
+fn scripts_are_asked_for_as_scripts() {
+    let script = |stdin: &str, stdout: &str| {
+        Test::script(ScriptTest { stdin: stdin.into(), stdout: stdout.into(), ..ScriptTest::default() })
+    };
+    let task = Task {
+        entry_point: None,
+        guiding_tests: vec![script("2\n", "4\n")],
+        held_out_tests: vec![script("7\n", "14\n")],
+        ..in_words()
+    };
+    let prompts = prompts(PromptTemplates::default());
+    for style in [PromptStyle::Default, PromptStyle::Instruct3Shot, PromptStyle::LongCode] {
+        let text = prompts.plain(&task, style).unwrap().text;
+        assert!(
+            text.contains("reads standard input") && text.contains("\n\nInput:\n2\nOutput:\n4\n"),
+            "{text}"
+        );
+        assert!(!text.contains("14") && !text.contains("```python\nInput:"), "{text}");
+        let text = prompts.plain(&in_words(), style).unwrap().text;
+        assert!(
+            !text.contains("standard input") && text.contains("```python\nassert double(2) == 4"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -244,20 +244,24 @@ pub fn find(name: &str, kind: Kind, offline: bool) -> Result<Resolved, Failure> 
     Ok(resolved?)
 }
 
-/// Reads the tasks of a dataset; the adapter is the manifest's unless one is given.
-pub fn tasks_of(dataset: &Resolved, adapter: Option<&str>) -> Result<Vec<Task>, Failure> {
+/// The adapter that reads a dataset: the manifest's unless one is given.
+pub fn adapter_of<'a>(dataset: &'a Resolved, adapter: Option<&'a str>) -> Result<&'a str, Failure> {
     let own = dataset.manifest.as_ref().and_then(|m| m.adapter.as_deref());
-    let Some(adapter) = adapter.or(own) else {
-        return Err(Failure::message(
+    adapter.or(own).ok_or_else(|| {
+        Failure::message(
             BAD_INPUT,
             format!(
                 "{}: say how to read it, with --adapter or `adapter` in [dataset]: one of {}",
                 dataset.path.display(),
                 ADAPTERS.join(", ")
             ),
-        ));
-    };
-    Ok(load(adapter, &dataset.path)?)
+        )
+    })
+}
+
+/// Reads the tasks of a dataset; the adapter is the manifest's unless one is given.
+pub fn tasks_of(dataset: &Resolved, adapter: Option<&str>) -> Result<Vec<Task>, Failure> {
+    Ok(load(adapter_of(dataset, adapter)?, &dataset.path)?)
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use clap::Args;
 use vigor::run::{DatasetInfo, Journal, RunConfig, RunManifest, Shard, Sharing, execute, select_tasks};
 use vigor::sandbox::{Limits, PoolConfig};
 use vigor::source::Kind;
+use vigor::task::split;
 
-use super::common::{Machine, seconds, tasks_of};
+use super::common::{Machine, adapter_of, seconds, tasks_of};
 use super::exit::{Failure, INTERRUPTED, USAGE};
 use super::progress::RunBar;
 use super::say::{say, tell};
@@ -117,6 +118,10 @@ pub fn run_config(
     let info =
         DatasetInfo { name: config.dataset.name.clone(), sha256: dataset.sha256.clone(), tasks: all.len() };
     let config = &config.with_examples_of(&all);
+    let all = match &config.dataset.split {
+        Some(part) => split(adapter_of(&dataset, config.dataset.adapter.as_deref())?, part, all)?,
+        None => all,
+    };
     let tasks = select_tasks(&config.dataset, all)?;
 
     let model = machine.find(&config.model.name, Kind::Model)?;

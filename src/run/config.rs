@@ -139,6 +139,9 @@ pub struct DatasetSection {
     /// The adapter that reads it, where the name does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
+    /// Only this part of it, see [`crate::task::split`]. Absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Only these tasks, in the dataset's order. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<String>,

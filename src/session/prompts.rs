@@ -22,9 +22,13 @@ Complete the following Python function.
 ```
 {%- else -%}
 Write a Python program for the following problem.
+{%- if kind == "script" %} It reads standard input and prints its answer.{% endif %}
 
 {{ prompt }}
-{%- if tests %}
+{%- if tests and kind == "script" %}
+
+{{ tests | join("\n") }}
+{%- elif tests %}
 
 It must pass these tests:
 
@@ -148,7 +152,12 @@ impl Prompts {
 
     /// What [`CODER_NAMES`] stand for.
     fn values(&self, task: &Task, style: PromptStyle) -> BTreeMap<&'static str, Value> {
-        let kind = if task.prompt_kind == PromptKind::Code { "code" } else { "text" };
+        let mut tests = task.guiding_tests.iter().chain(&task.held_out_tests);
+        let kind = match task.prompt_kind {
+            PromptKind::Code => "code",
+            PromptKind::Text if tests.any(|test| test.script.is_some()) => "script",
+            PromptKind::Text => "text",
+        };
         // A message ends where its text does; a base model that goes on needs the prompt to the last space.
         let whole = self.chat.is_none() && style.is_default();
         let prompt = if whole { &task.prompt } else { task.prompt.trim_end() };
