@@ -236,6 +236,10 @@ fn what_was_skipped_is_no_attempt() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("2 sessions were skipped") && out.contains("cells are not compared"), "{out}");
     assert!(!out.contains("Compared with") && !out.contains("sessions are finished"), "{out}");
+    assert!(out.contains("attempts of 3 cells together"), "{out}");
+    // What is left to a cell is no ground for a comparison.
+    let (code, _, err) = told(&vigor(home.path(), &["compare", "a"]));
+    assert!(code == 3 && err.contains("stop_when_solved"), "{code} {err}");
     let json = told(&vigor(home.path(), &["eval", "a", "--json"])).1;
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(

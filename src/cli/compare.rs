@@ -7,7 +7,7 @@ use vigor::report::sheet::{markdown_of, text};
 use vigor::report::{EvaluationOptions, Study};
 use vigor::run::RunError;
 
-use super::exit::{Failure, USAGE};
+use super::exit::{BAD_INPUT, Failure, USAGE};
 use super::say::{say, tell};
 
 /// Compare the cells of one or more runs: pass rates with intervals, and what they cost.
@@ -48,6 +48,13 @@ pub struct Compare {
 
 pub fn compare(args: &Compare) -> Result<(), Failure> {
     let study = Study::open(&args.runs)?;
+    if study.skips() {
+        return Err(Failure::message(
+            BAD_INPUT,
+            "sessions were skipped because an earlier cell had solved their task (stop_when_solved), so the cells have no \
+             tasks in common that say anything; use vigor eval",
+        ));
+    }
     let evaluation = study.evaluate(&EvaluationOptions {
         base: args.base.clone(),
         matched: true,

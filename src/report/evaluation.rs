@@ -266,7 +266,11 @@ impl Study {
             self.cost_intervals(&mut evaluation.cells, &counts);
         }
         evaluation.note_missing_tests();
-        if let Some(sample) = &options.equal_budget {
+        if self.stopped_by_held_out_tests() {
+            // Which attempts there are depends on the tests that score them.
+            evaluation.union.chosen_by_guiding = PassedOf::default();
+        }
+        if let Some(sample) = options.equal_budget.as_ref().filter(|_| !self.skips()) {
             let (found, notes) = self.equal_budget(sample, &counts)?;
             evaluation.equal_budget = found;
             evaluation.notes.extend(notes);

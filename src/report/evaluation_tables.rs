@@ -12,6 +12,8 @@ impl Evaluation {
         if !self.against.is_empty() {
             sheets.push(self.paired("held-out", |against| &against.held_out));
             sheets.push(self.paired("guiding", |against| &against.guiding));
+        }
+        if self.cells.len() > 1 {
             sheets.push(self.unions());
         }
         for budget in [Budget::Tokens, Budget::Executions] {

@@ -80,7 +80,7 @@ pub fn export(
                     .map(|&task| of_task(task).map(|program| whole(task, program)).collect())
                     .collect();
                 if all.iter().any(|programs| programs.len() != setting.attempts.len()) {
-                    let reason = "some of its sessions are not finished, and a list of programs cannot have holes; finish the run first";
+                    let reason = "some of its sessions are not finished or were skipped, and a list of programs cannot have holes";
                     return Err(ReportError::Export {
                         cell: setting.name.clone(),
                         reason: reason.to_owned(),

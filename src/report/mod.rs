@@ -92,7 +92,7 @@ pub enum ReportError {
         task: String,
     },
     /// A session has no trace.
-    #[error("{cell} has no trace of {task}: the session is not finished")]
+    #[error("{cell} has no trace of {task}: the session is not finished, or was skipped")]
     NoTrace {
         /// The task.
         task: String,

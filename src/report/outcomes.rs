@@ -118,8 +118,8 @@ impl RunOutcomes {
             Ok(())
         })?);
         warnings.extend(unfinished(seen.iter().flatten().count(), outcomes.len()));
-        // A cell without a finished session has no numbers that could depend on its seed.
-        let seeds = seeds.into_iter().map(|seed| seed.unwrap_or(manifest.seed)).collect();
+        let given = manifest.cells.iter().map(|cell| manifest.seed_of(cell));
+        let seeds = seeds.into_iter().zip(given).map(|(seed, given)| seed.unwrap_or(given)).collect();
         Ok(Self { dir: dir.to_owned(), manifest, outcomes, seeds, skipped, warnings })
     }
 

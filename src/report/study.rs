@@ -157,6 +157,14 @@ impl Study {
         self.runs.iter().any(|run| run.skipped > 0)
     }
 
+    /// Whether a run skipped sessions because the tests that score it had been passed.
+    pub fn stopped_by_held_out_tests(&self) -> bool {
+        let stopped = |run: &RunOutcomes| {
+            run.skipped > 0 && run.manifest.configuration["run"]["stop_when_solved"] == "held-out"
+        };
+        self.runs.iter().any(stopped)
+    }
+
     /// The number, in its run, of a task's session in an attempt.
     pub fn session(&self, attempt: Attempt, task: usize) -> Option<usize> {
         let place = self.places[attempt.run][task]?;

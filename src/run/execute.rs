@@ -263,12 +263,12 @@ impl<'a> Floor<'a> {
 
     /// What a session comes to that nobody else computes.
     fn outcome(&self, job: &SessionJob<'_>) -> Result<SessionOutcome, SolveError> {
-        if let Some(solved) = self.config.run.stop_when_solved {
-            let cells = self.config.cells();
-            let first = solved_before(&self.journal(), solved, job.index, cells.len());
-            match first.map_err(|error| SolveError::Failed(error.to_string()))? {
-                Some(first) => return Ok(skipped(job, &cells[first].name)),
-                None => {}
+        if let Some(solved) = self.config.run.stop_when_solved
+            && !job.index.is_multiple_of(self.config.cells().len())
+        {
+            let first = solved_before(&self.journal(), solved, job.index);
+            if let Some(first) = first.map_err(|error| SolveError::Failed(error.to_string()))? {
+                return Ok(skipped(job, &first));
             }
         }
         self.progress.session_started(job);

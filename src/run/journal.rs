@@ -52,8 +52,9 @@ impl Default for Sharing {
     }
 }
 
-/// How many leases a process waits for the lock of the run. Who has it lets go within seconds, unless it is stopped.
-const LEASES_FOR_LOCK: u32 = 4;
+/// How many leases a process waits for the lock of the run. Who opens a large run reads all of it under the lock, and others
+/// may be before this one.
+const LEASES_FOR_LOCK: u32 = 40;
 
 /// The least time between two looks at what others do.
 const LOOK: Duration = Duration::from_secs(1);

@@ -8,22 +8,20 @@ use super::error::RunError;
 use super::execute::{SessionJob, SessionOutcome};
 use super::files::{ResultRow, TimingRow};
 use super::journal::Journal;
-use crate::session::trace::SessionKey;
+use crate::session::trace::{EndReason, SessionKey};
 
-/// The first of the earlier cells of session `index`'s task that has solved it; all of them are finished, `cells` a task.
+/// Name of the first of the earlier cells that has solved the task of session `index`, which is not the task's first.
+///
+/// The session before it tells: it was skipped itself, and says because of whom; or it ran, so that none before it had
+/// solved the task.
 pub(super) fn solved_before(
     journal: &Journal,
     solved: Solved,
     index: usize,
-    cells: usize,
-) -> Result<Option<usize>, RunError> {
-    let start = index / cells * cells;
-    for earlier in start..index {
-        if solved.by(&journal.result(earlier)?) {
-            return Ok(Some(earlier - start));
-        }
-    }
-    Ok(None)
+) -> Result<Option<String>, RunError> {
+    let before = journal.result(index - 1)?;
+    let solved_it = solved.by(&before).then_some(before.session.cell);
+    Ok(if before.end == EndReason::Skipped { before.solved_by } else { solved_it })
 }
 
 /// The outcome of a session that is not run because the cell named `solved_by` has solved its task.
