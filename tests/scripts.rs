@@ -90,6 +90,7 @@ fn all_usual_ways_to_print() {
         "import sys, io\nsys.stdout = io.StringIO()\nprint('a\\nb')\nsys.__stdout__.write(sys.stdout.getvalue())",
         "import atexit\natexit.register(print, 'b')\nprint('a')",
         "import threading, time\ndef main():\n    time.sleep(0.1)\n    print('a\\nb')\nthreading.Thread(target=main).start()",
+        "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(2)\nprint(pool.submit(str, 'a\\nb').result())",
         "def main():\n    print('a\\nb')\nif __name__ == '__main__':\n    main()",
         "import __main__\nx = 'a\\nb'\nprint(__main__.x)",
     ] {

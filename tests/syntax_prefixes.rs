@@ -1,10 +1,11 @@
 //! Prefixes of real programs, the standard library's, true ones and broken ones: the oracle refuses nothing
-//! that CPython would not refuse, and what it remembers changes none of its answers.
+//! that CPython would not refuse, and what it remembers changes none of its answers. What CPython is shown of them
+//! gets the verdict of the whole.
 
 mod python_child;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -12,6 +13,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use python_child::{compile_errors, interpreter, python};
 use vigor::sandbox::{Pool, PoolConfig};
+use vigor::session::reviewer::{CPython, Reviewed, Reviewer};
 use vigor::session::trace::{Gate, LineClass};
 use vigor::syntax::{Head, Lexer, Outline, SyntaxOracle, complete};
 
@@ -249,8 +251,8 @@ fn compare_outlines(beginnings: &[Beginning]) -> usize {
     let accepted = cpython(&programs);
     let (mut sources, mut outlined) = (Vec::new(), Vec::new());
     for (case, gate) in beginnings.iter().zip(accepted) {
-        // The promise is about beginnings that CPython took.
-        if let (Gate::Complete | Gate::Incomplete, Some(outline)) = (gate, Outline::of(&case.program))
+        // The promise is about beginnings that CPython compiled.
+        if let (Gate::Complete, Some(outline)) = (gate, Outline::of(&case.program))
             && let Some(short) = outline.with(&case.continuation)
         {
             sources.push(whole(case));
@@ -270,7 +272,7 @@ fn cpython_says_the_same_of_outlines() {
     let beginnings = mutated_beginnings(10_000);
     let compared = compare_outlines(&beginnings);
     println!("{compared} of {} beginnings with a changed line have outlines", beginnings.len());
-    assert!(compared * 10 >= beginnings.len() * 8, "{compared}");
+    assert!(compared * 2 >= beginnings.len(), "{compared}");
 }
 
 #[test]
@@ -286,7 +288,50 @@ fn cpython_says_the_same_of_outlines_of_whole_files() {
     }
     let compared = compare_outlines(&beginnings);
     println!("{compared} of {} beginnings of files have outlines", beginnings.len());
-    assert!(beginnings.is_empty() || compared * 2 >= beginnings.len(), "{compared}");
+    assert!(beginnings.is_empty() || compared * 3 >= beginnings.len(), "{compared}");
+}
+
+/// A program that grows line by line under the eyes of the reviewer: what that says of each line is what CPython says of
+/// all that is there, also when a line before was wrong and nobody minded.
+fn review_line_by_line(pool: &Arc<Pool>, text: &str) {
+    let reviewer = CPython::new(pool.clone());
+    let ends = line_ends(text);
+    let whole: Vec<String> = ends.iter().map(|end| text[..*end].to_owned()).collect();
+    let expected: Vec<Gate> =
+        whole.chunks(250).flat_map(|batch| pool.classify(batch).expect("verdicts")).collect();
+    let (mut reviewed, mut start) = (Reviewed::default(), 0);
+    for (end, expected) in ends.into_iter().zip(expected) {
+        let line = text[start..end].to_owned();
+        let gates = reviewer.review(&mut reviewed, &text[..start], &[line]).expect("a verdict");
+        assert_eq!(gates, [expected], "{}", &text[..end]);
+        start = end;
+    }
+}
+
+#[test]
+fn the_reviewer_says_what_cpython_says_of_the_whole() {
+    let launcher = env!("CARGO_BIN_EXE_vigor").into();
+    let config = PoolConfig { python: interpreter(), launcher, workers: 1, ..PoolConfig::default() };
+    let pool = Arc::new(Pool::new(config).expect("python3 and the vigor binary"));
+    // Errors that only the compiler finds, where it gets to see them late or far away.
+    for text in [
+        "try:\n    return 1\nexcept E:\n    pass\nx = 1\ny = 2\n",
+        "try:\n    def g(a, a):\n        pass\nfinally:\n    x = 1\ny = 2\n",
+        "break\nif x:\n    y = 1\n    z = 2\n",
+        "if x:\n    a\n\\\n    b\n    c\nd\n",
+        "def f():\n    x = 1\n    y = 2\n    global x\n    z = 3\n",
+        "x = 1\n'd'\nfrom __\u{ff46}uture__ import annotations\n",
+        "async def f():\n    yield 1\n    x = 2\n    return 3\n",
+        "match x:\n    case _:\n        y = 1\n    case 2:\n        y = 2\n",
+        "x = (1,\n  2\n)\ny = [\nz\n]\nw = ''' a\n b\n'''\nv = 1 +\nu = 2\n",
+        "@d\nclass A:\n    def f(self):\n        while 1:\n            break\n        else:\n            return\n    def g(): continue\nx\n",
+    ] {
+        review_line_by_line(&pool, text);
+    }
+    let statements = standard_library().iter().flat_map(|text| statements(text));
+    for statement in statements.filter(|text| !text.contains('\r')).step_by(40) {
+        review_line_by_line(&pool, statement);
+    }
 }
 
 #[test]

@@ -30,6 +30,9 @@ const SOURCE_LIMIT: usize = 1 << 20;
 const ITEM_SECONDS: f64 = 5.0;
 const ITEM_MEMORY_MB: u64 = 512;
 
+/// What the child that compiles may use for all its requests. No single one comes near it: each has its deadline.
+const COMPILER_CPU_SECONDS: u64 = 3600;
+
 /// Judges assertions about values, where no program has been.
 pub(super) type JudgeAll<'a> = &'a dyn Fn(&[JudgeWork<'_>]) -> io::Result<Vec<Judged>>;
 
@@ -389,10 +392,10 @@ pub(super) fn classify(worker: &mut Worker, sources: &[String]) -> io::Result<Ve
         worker,
         &items,
         Children { together: items.len(), kept: true },
-        |nonce, cpu_seconds, sources| Work::Classify {
+        |nonce, _, sources| Work::Classify {
             nonce,
             memory_mb: ITEM_MEMORY_MB,
-            cpu_seconds,
+            cpu_seconds: COMPILER_CPU_SECONDS,
             sources,
         },
         |record| if let Record::Gate { gate } = record { Some(gate) } else { None },

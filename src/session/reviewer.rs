@@ -22,10 +22,12 @@ pub trait Reviewer: Send + Sync {
     ) -> Result<Vec<Gate>, SessionError>;
 }
 
-/// The part of a session's program that is known to be the beginning of one.
+/// What is known of a session's program.
 #[derive(Debug, Clone, Default)]
 pub struct Reviewed {
-    accepted: String,
+    /// Its longest beginning that CPython was seen to compile. Of what it only found unfinished it has not looked at
+    /// everything yet.
+    compiled: String,
 }
 
 /// CPython's own compiler, in the sandbox: the authority on what is Python.
@@ -41,8 +43,8 @@ impl CPython {
 }
 
 impl Reviewer for CPython {
-    /// Shows the compiler outlines ([`Outline`]) of the program, once it is known to be the beginning of one: the same
-    /// verdicts, whatever its length.
+    /// Shows the compiler an outline ([`Outline`]) of what it has compiled before, and all that comes after that: the same
+    /// verdicts, at a cost that does not grow with the program.
     fn review(
         &self,
         reviewed: &mut Reviewed,
@@ -52,28 +54,22 @@ impl Reviewer for CPython {
         if continuations.is_empty() {
             return Ok(Vec::new());
         }
-        let outline = Outline::of(program);
-        let mut sources: Vec<String> = continuations
-            .iter()
-            .map(|continuation| {
-                let short = outline.as_ref().and_then(|outline| outline.with(continuation));
-                short.unwrap_or_else(|| format!("{program}{continuation}"))
-            })
-            .collect();
+        let news = program.strip_prefix(reviewed.compiled.as_str());
+        let outline = news.and_then(|_| Outline::of(&reviewed.compiled));
+        let source = |continuation: &str| {
+            let short =
+                outline.as_ref().and_then(|outline| outline.with(&format!("{}{continuation}", news?)));
+            short.unwrap_or_else(|| format!("{program}{continuation}"))
+        };
+        let mut sources: Vec<String> = continuations.iter().map(|text| source(text)).collect();
         // In the same round trip: what was committed since the last time.
-        let news = program.strip_prefix(reviewed.accepted.as_str());
-        if news != Some("") {
-            let short = news.and_then(|news| Outline::of(&reviewed.accepted)?.with(news));
-            sources.push(short.unwrap_or_else(|| program.to_owned()));
+        let asks = news != Some("");
+        if asks {
+            sources.push(source(""));
         }
         let mut gates = self.pool.classify(&sources)?;
-        if gates.len() > continuations.len() {
-            if let Some(Gate::Invalid { .. }) = gates.pop() {
-                // A line that guidance decoded is committed as it is. What follows an error has no outline.
-                let whole: Vec<String> = continuations.iter().map(|c| format!("{program}{c}")).collect();
-                return Ok(self.pool.classify(&whole)?);
-            }
-            reviewed.accepted = program.to_owned();
+        if asks && gates.pop() == Some(Gate::Complete) {
+            reviewed.compiled = program.to_owned();
         }
         Ok(gates)
     }

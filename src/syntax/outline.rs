@@ -4,6 +4,7 @@
 //! on with; of what came before, only a few words reach so far (see `FAR_WORDS`). So its compiler, which reads
 //! everything again each time, need not be shown a long program once for each of its continuations.
 
+use super::blocks::Blocks;
 use super::complete::normal_newlines;
 use super::line::{Head, LogicalLine};
 use super::scan::Scan;
@@ -12,16 +13,16 @@ use super::scan::Scan;
 /// declarations of scopes, and `return` and `yield` in one function that is `async`; and what changes the grammar.
 const FAR_WORDS: [&str; 4] = ["global", "nonlocal", "async", "__future__"];
 
-/// A program that CPython accepted, with blank lines in place of what cannot matter to its next lines. Line numbers
+/// A program that CPython compiles, with blank lines in place of what cannot matter to its next lines. Line numbers
 /// are those of the program.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Outline {
     text: String,
 }
 
 impl Outline {
-    /// The outline of `program`, which must be the beginning of a program as CPython sees it; `None` where it is
-    /// such that everything in it may matter.
+    /// The outline of `program`, which CPython must compile as it is: a line with an error that only the compiler finds,
+    /// or none but at the end of the source, may be left out. `None` where everything in it may matter.
     pub fn of(program: &str) -> Option<Self> {
         if !is_plain(program) {
             return None;
@@ -34,7 +35,7 @@ impl Outline {
         let lines = scan.lexer().lines();
         let open = lines.last().filter(|line| !line.terminated);
         let over = &lines[..lines.len() - usize::from(open.is_some())];
-        let blocks = super::blocks::Blocks::of(over).ok()?;
+        let blocks = Blocks::of(over).ok()?;
         let kept: Vec<&LogicalLine> = blocks.path().iter().map(|index| &over[*index]).collect();
         // Which patterns came before decides what a `case` may be.
         if kept.iter().any(|line| matches!(line.head, Head::Match | Head::Case)) {
@@ -61,15 +62,20 @@ impl Outline {
     /// A source of which CPython says what it would say of the program with `continuation` after it; `None` where
     /// it might not.
     pub fn with(&self, continuation: &str) -> Option<String> {
-        is_plain(continuation).then(|| format!("{}{continuation}", self.text))
+        // Looked at together: a word may begin in the one and end in the other.
+        let source = format!("{}{continuation}", self.text);
+        is_plain(&source).then_some(source)
     }
 }
 
 /// Whether nothing in a text forbids what is far from it, and its lines are what they look like.
 fn is_plain(text: &str) -> bool {
+    // Identifiers are compared in a normal form, so that many letters can stand for those of `__future__`.
+    let odd = |line: &str| line.starts_with('\\') || line.starts_with("from") && !line.is_ascii();
     matches!(normal_newlines(text), std::borrow::Cow::Borrowed(_))
         && !text.contains(['\0', '\x0c', '\u{feff}'])
         && !FAR_WORDS.iter().any(|word| text.contains(word))
+        && !text.split(['\n', ';']).any(|line| odd(line.trim_start()))
 }
 
 /// Appends the newlines of `text`.
@@ -108,6 +114,8 @@ mod tests {
             "from __future__ import annotations\n",
             "match x:\n    case 1:\n        y = 1\n    case 2:\n        y = 2\n",
             "a\rb\n",
+            "if x:\n    a\n\\\n    b\n",
+            "x = 1\nfrom __\u{ff46}uture__ import annotations\n",
             "a = )\n",
             "  a\n b\n",
         ];
@@ -116,5 +124,6 @@ mod tests {
         }
         let outline = Outline::of("def f():\n    x = 1\n").expect("it has one");
         assert_eq!(outline.with("    nonlocal x\n"), None);
+        assert_eq!(Outline::of("x = 1\nglo").and_then(|outline| outline.with("bal x\n")), None);
     }
 }

@@ -66,10 +66,10 @@ class Status:
     def send(self, record):
         self._write(self._framed(encode(record).encode("ascii")))
 
-    def send_last(self, records):
-        """Records, and the last word of an answer after which this process lives on: a record of nothing."""
+    def send_all(self, records, lives_on):
+        """Records; and where this process lives on after them, its last word: a record of nothing."""
         bodies = [encode(record).encode("ascii") for record in records]
-        self._write(b"".join(map(self._framed, bodies + [b""])))
+        self._write(b"".join(map(self._framed, bodies + [b""] * lives_on)))
 
     def _framed(self, body):
         return self.nonce.encode("ascii") + b"%08x" % len(body) + body
@@ -382,6 +382,9 @@ class ScriptTest:
 def wait_for_threads():
     """As the interpreter does before it ends."""
     threading = _modules.get("threading")
+    # Executors that nobody shut down tell their threads to end.
+    for call in reversed(getattr(threading, "_threading_atexits", ())):
+        call()
     while threading is not None:
         main = threading.main_thread()
         waiting = [thread for thread in threading.enumerate() if thread is not main and not thread.daemon]
@@ -473,11 +476,11 @@ def classify(source):
         if flags and _says_incomplete(error):
             return {"verdict": "incomplete"}
         message = clean((error.msg if type(error.msg) is str else "invalid syntax")[:MESSAGE_LIMIT])
-    except (ValueError, OverflowError, RecursionError, _MEMORY_ERROR) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         return {"verdict": "invalid", "message": exception_message(error, MESSAGE_LIMIT) or "too complex"}
     try:
         incomplete = not flags and _is_incomplete(source)
-    except BaseException:
+    except (ValueError, OverflowError, RecursionError):
         incomplete = False
     return {"verdict": "incomplete"} if incomplete else {"verdict": "invalid", "message": message}
 
@@ -526,7 +529,8 @@ def read_request(request_fd):
 
 def run_compiler(request_fd, status_fd, seal, output):
     """The life of the child that compiles: lock the door, then answer one request after the other. Nothing that it is
-    given runs. Out of memory it ends, like every child."""
+    given runs. Out of memory it ends, like every child; and after a source that took much of it, so that no verdict
+    depends on the sources before."""
     sealed = False
     while True:
         request = read_request(request_fd)
@@ -535,7 +539,11 @@ def run_compiler(request_fd, status_fd, seal, output):
             set_limits(request["memory_mb"], request["cpu_seconds"])
             seal()
             sealed = True
-        status.send_last([{"record": "gate", "gate": classify(source)} for source in request["sources"]])
+        gates = [{"record": "gate", "gate": classify(source)} for source in request["sources"]]
+        lives_on = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < COMPILER_KIB
+        status.send_all(gates, lives_on)
+        if not lives_on:
+            return
 
 
 def run_child(request_fd, status_fd, seal, output):

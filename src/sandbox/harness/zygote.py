@@ -19,6 +19,8 @@ KEPT = "kept"
 # them together.
 COMPILER_REQUESTS = 256
 COMPILER_SECONDS = 5.0
+# And after a request at the end of which it had used so much memory.
+COMPILER_KIB = 96 << 10
 
 # How often, and how many seconds apart, a fork that the system has no room for is tried.
 FORK_TRIES = 40
