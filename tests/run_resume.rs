@@ -250,10 +250,10 @@ fn newer_manifests_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), &config(1, 0), &tasks(1), &Fake { millis: 0 }).unwrap();
     let path = dir.path().join("run_manifest.json");
-    let text = std::fs::read_to_string(&path).unwrap().replace("\"schema\": 2", "\"schema\": 3");
+    let text = std::fs::read_to_string(&path).unwrap().replace("\"schema\": 2", "\"schema\": 9");
     std::fs::write(&path, text).unwrap();
     let error = Journal::open(dir.path(), manifest(&config(1, 0), &tasks(1))).unwrap_err().to_string();
-    assert!(error.contains("schema version 3") && error.contains("newer vigor"), "{error}");
+    assert!(error.contains("schema version 9") && error.contains("newer vigor"), "{error}");
 }
 
 #[test]

@@ -104,6 +104,8 @@ fn the_compiler_is_replaced(python: &str) {
         assert_eq!(message, "invalid syntax");
     };
     ask(0);
+    // The worker that plans tests is there, too.
+    assert_eq!(kind(&pool, 0), "passed");
     let (before, processes) = (picture(), descendants());
     for number in 0..700 {
         ask(number);
