@@ -11,6 +11,8 @@ use made_run::{Run, Session, names, write};
 /// Runs the binary and returns its wall time and its peak memory in MiB.
 fn measured(folder: &Path, arguments: &[&str]) -> (Duration, u64) {
     let started = Instant::now();
+    // Waited for below, by a call that also tells the memory.
+    #[allow(clippy::zombie_processes)]
     let child = Command::new(env!("CARGO_BIN_EXE_vigor"))
         .current_dir(folder)
         .args(arguments)

@@ -94,7 +94,8 @@ impl Evaluation {
         body.element("p", "note", "Dots: pass@1. Whiskers: 95 % intervals.").raw("</section>\n");
 
         body.raw("<section><h2>Held-out tests passed, by what it takes</h2>\n");
-        let plots: [(&'static str, fn(&CellScores) -> Option<f64>); 4] = [
+        type Axis = fn(&CellScores) -> Option<f64>;
+        let plots: [(&str, Axis); 4] = [
             ("guidance strength γ", |cell| cell.gamma),
             ("tokens a task", |cell| Some(cell.costs.tokens)),
             ("forward passes a task", |cell| Some(cell.costs.forward_passes)),

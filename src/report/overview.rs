@@ -142,12 +142,13 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
     body.raw("</tr></thead><tbody>\n");
     for (t, task) in run.manifest.task_ids.iter().enumerate() {
         body.raw(if differs(&t) { "<tr>" } else { "<tr class=\"same\">" }).element("th", "", task);
-        for session in t * width..(t + 1) * width {
-            let (class, glyph, _) = match run.skipped[session] {
+        let skipped = &run.skipped[t * width..];
+        for ((result, skipped), link) in of_task(t).iter().zip(skipped).zip(&links[t * width..]) {
+            let (class, glyph, _) = match skipped {
                 Some(_) => ("none", SKIPPED, ""),
-                None => outcome(run.results[session].as_ref()),
+                None => outcome(result.as_ref()),
             };
-            match links[session] {
+            match link {
                 Some(link) => {
                     body.raw("<td><a").attr("href", format!("trace_html/{link}")).attr("class", class);
                     body.raw(">").raw(glyph).raw("</a></td>");

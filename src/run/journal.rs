@@ -249,9 +249,8 @@ impl Journal {
             if self.finished[index] || !self.ours(index) || self.claims.holds(index) {
                 continue;
             }
-            if in_order && !index.is_multiple_of(cells) && !self.finished[index - 1] {
-                others_have = true;
-            } else if !self.claims.take(index)? {
+            let early = in_order && !index.is_multiple_of(cells) && !self.finished[index - 1];
+            if early || !self.claims.take(index)? {
                 others_have = true;
             } else if self.sessions.has(index) {
                 // Another process has finished it since we last looked.
