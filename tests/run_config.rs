@@ -317,7 +317,7 @@ fn several_models_are_several_runs_each_in_a_folder_of_its_own() {
     // Each is what a configuration with that model alone is.
     let alone = of("\"qwen\"").unwrap();
     assert_eq!(config.each_model()[0].decisive(), alone.decisive());
-    assert_eq!(alone.each_model(), [alone.clone()]);
+    assert_eq!(alone.each_model(), std::slice::from_ref(&alone));
     assert_eq!(alone.out_dir(), Path::new("runs/x"));
     let error = of("[\"a/m.gguf\", \"b/m.gguf\"]").unwrap_err();
     assert!(error.contains("x.toml:3") && error.contains("same folder, \"m.gguf\""), "{error}");
