@@ -112,7 +112,7 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
         ("half", "◐", "only the guiding tests passed"),
         ("fail", "○", "failed"),
         ("none", "·", "not finished"),
-        ("none", SKIPPED, "skipped"),
+        ("none", SKIPPED, "skipped, an earlier cell had solved the task"),
     ] {
         if glyph != SKIPPED || run.skipped.iter().any(Option::is_some) {
             body.raw("<span>").element("i", class, glyph).text(" ").text(meaning).raw("</span> ");
