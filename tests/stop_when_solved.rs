@@ -3,23 +3,25 @@
 //!
 //! The solver is a fake that passes by the session's number alone and takes a random short time.
 
+mod fake_run;
+
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use fake_run::{manifest, tasks};
 use vigor::report::{RunFiles, replay_run, report, summary};
 use vigor::run::files::{ResultRow, TimingRow};
 use vigor::run::journal::OUTPUTS;
 use vigor::run::{
-    DatasetInfo, Journal, ModelInfo, NoProgress, Part, Progress, RunConfig, RunManifest, SessionJob,
-    SessionOutcome, SolveError, Solver, Summary, execute,
+    Journal, NoProgress, Progress, RunConfig, RunManifest, SessionJob, SessionOutcome, SolveError, Solver,
+    Summary, execute,
 };
 use vigor::session::trace::{
     End, EndReason, Event, SCHEMA_VERSION, SessionKey, Start, TestVerdict, TraceLine,
 };
-use vigor::task::{PromptKind, Task};
 
 const CELLS: usize = 4;
 const TASKS: usize = 30;
@@ -33,46 +35,6 @@ fn config(concurrency: usize, stop: &str) -> RunConfig {
 }
 
 const STOP: &str = "stop_when_solved = \"guiding\"";
-
-fn tasks() -> Vec<Task> {
-    let task = |i| Task {
-        id: format!("Fake/{i}"),
-        prompt: String::new(),
-        prompt_kind: PromptKind::Text,
-        entry_point: None,
-        imports: String::new(),
-        setup: String::new(),
-        guiding_tests: Vec::new(),
-        held_out_tests: Vec::new(),
-        reference_solution: None,
-    };
-    (0..TASKS).map(task).collect()
-}
-
-fn manifest(config: &RunConfig) -> RunManifest {
-    let model = ModelInfo {
-        name: "none".into(),
-        file: "none.gguf".into(),
-        sha256: "00".into(),
-        architecture: "fake".into(),
-        quantization: "F32".into(),
-        arithmetic: "cpu".into(),
-    };
-    let dataset = DatasetInfo { name: "fake".into(), sha256: "11".into(), tasks: TASKS };
-    let part = Part {
-        process: String::new(),
-        finished_before: 0,
-        vigor: "0".into(),
-        binary_sha256: "22".into(),
-        device: "cpu".into(),
-        threads: 1,
-        simd: "none".into(),
-        concurrency: 1,
-        sandbox: Vec::new(),
-        python: "3".into(),
-    };
-    RunManifest::new(config, model, dataset, &tasks(), part)
-}
 
 /// The cell of a task that is the first to pass its guiding tests; of every fifth task none is.
 fn first_to_pass(task: usize) -> Option<usize> {
@@ -148,8 +110,8 @@ impl Solver for Fake {
 }
 
 fn run(dir: &Path, config: &RunConfig, solver: &dyn Solver, stop: &AtomicBool) -> Summary {
-    let mut journal = Journal::open(dir, manifest(config)).unwrap();
-    execute(&mut journal, config, &tasks(), solver, &NoProgress, stop).unwrap()
+    let mut journal = Journal::open(dir, manifest(config, &tasks(TASKS))).unwrap();
+    execute(&mut journal, config, &tasks(TASKS), solver, &NoProgress, stop).unwrap()
 }
 
 fn outputs(dir: &Path) -> [String; 3] {
@@ -190,7 +152,7 @@ fn later_cells_are_skipped_and_say_by_whom_the_task_was_solved() {
     run(dir.path(), &config(2, ""), &fake, &AtomicBool::new(false));
     assert_eq!(fake.ran.into_inner(), TASKS * CELLS);
     assert_eq!(RunManifest::load(dir.path()).unwrap().schema, 2);
-    assert_eq!(manifest(&config(1, STOP)).schema, 3);
+    assert_eq!(manifest(&config(1, STOP), &tasks(TASKS)).schema, 3);
 }
 
 #[test]
@@ -210,9 +172,9 @@ fn what_is_skipped_depends_neither_on_company_nor_on_interruptions() {
     let (mut rounds, fake) = (0, Fake::default());
     loop {
         let stop = AtomicBool::new(false);
-        let mut journal = Journal::open(dir.path(), manifest(&config)).unwrap();
+        let mut journal = Journal::open(dir.path(), manifest(&config, &tasks(TASKS))).unwrap();
         let stopper = Stopper(AtomicUsize::new(0), &stop);
-        if execute(&mut journal, &config, &tasks(), &fake, &stopper, &stop).unwrap().complete() {
+        if execute(&mut journal, &config, &tasks(TASKS), &fake, &stopper, &stop).unwrap().complete() {
             break;
         }
         rounds += 1;

@@ -1,4 +1,5 @@
 //! A run whose solver is a fake: what a session comes to follows from its job alone, after a random short time.
+#![allow(dead_code)] // Each test file that includes this uses its own part of it.
 
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::hash::{BuildHasher, Hash, Hasher};
