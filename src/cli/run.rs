@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use vigor::run::{DatasetInfo, Journal, RunConfig, RunManifest, Shard, Sharing, execute, select_tasks};
-use vigor::sandbox::{Limits, PoolConfig};
+use vigor::sandbox::PoolConfig;
 use vigor::source::Kind;
 use vigor::task::split;
 
@@ -125,11 +125,6 @@ pub fn run_config(
     let tasks = select_tasks(&config.dataset, all)?;
 
     let model = machine.find(&config.model.name, Kind::Model)?;
-    let limits = Limits {
-        wall_test_seconds: config.sandbox.wall_seconds,
-        memory_mb: config.sandbox.memory_mb,
-        ..Limits::default()
-    };
     let sandbox = PoolConfig {
         policy,
         workers: config.sandbox.workers.unwrap_or_else(|| machine.workers()),
@@ -137,7 +132,7 @@ pub fn run_config(
         preload: config.sandbox.preload.clone(),
         ..machine.sandbox()
     };
-    let bench = machine.workbench(&model, &config.prompts, limits, sandbox, interrupt)?;
+    let bench = machine.workbench(&model, &config.prompts, config.sandbox.limits(), sandbox, interrupt)?;
     let part = bench.part(0, config.run.concurrency);
     let manifest = RunManifest::new(config, bench.model.clone(), info, &tasks, part);
     let mut journal = Journal::open_shared(out, manifest, sharing)?;

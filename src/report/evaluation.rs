@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::ReportError;
 use super::budget::EqualBudget;
 use super::outcomes::{Outcome, Tests};
+use super::rejudge::Judge;
 use super::stats::{intervals, mcnemar, pass_at_k, rsr, wilson};
 use super::study::Study;
 
@@ -40,6 +41,8 @@ pub struct Evaluation {
     pub dataset: String,
     /// The runs.
     pub runs: Vec<RunName>,
+    /// Who says whether a program passed.
+    pub judge: Judge,
     /// Tasks that count.
     pub tasks: usize,
     /// One entry a cell, its seeds gathered, in the order of the runs.
@@ -253,6 +256,7 @@ impl Study {
             schema: EVALUATION_SCHEMA,
             dataset: self.runs[0].manifest.dataset.name.clone(),
             runs: self.run_names(),
+            judge: self.judge,
             tasks,
             base: self.settings[base].name.clone(),
             against: if self.skips() { Vec::new() } else { self.against(base, &rates) },

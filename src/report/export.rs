@@ -1,14 +1,11 @@
 //! The programs of runs in the formats that benchmarks' own tools read.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::outcomes::RunOutcomes;
-use super::read::{Sessions, each_line, parse};
 use super::study::{Attempt, Study};
 use super::{ReportError, plain, write};
 use crate::run::RunError;
@@ -44,7 +41,7 @@ pub fn export(
     dir: &Path,
 ) -> Result<Vec<PathBuf>, ReportError> {
     std::fs::create_dir_all(dir).map_err(|e| RunError::io("create", dir, e))?;
-    let programs = study.runs.iter().map(programs).collect::<Result<Vec<_>, _>>()?;
+    let programs = study.runs.iter().map(RunOutcomes::programs).collect::<Result<Vec<_>, _>>()?;
     let by_name: HashMap<&str, usize> = tasks.iter().map(|task| task.id.as_str()).zip(0..).collect();
     let places: Vec<Option<usize>> =
         study.tasks.iter().map(|task| by_name.get(task.as_str()).copied()).collect();
@@ -128,27 +125,4 @@ fn contiguous(places: &[Option<usize>]) -> Result<Vec<usize>, String> {
         );
     }
     Ok(order.into_iter().map(|(_, task)| task).collect())
-}
-
-/// The program of each session; `None` where it is not finished.
-fn programs(run: &RunOutcomes) -> Result<Vec<Option<String>>, ReportError> {
-    #[derive(Deserialize)]
-    struct Row<'a> {
-        #[serde(borrow)]
-        task_id: Cow<'a, str>,
-        #[serde(borrow)]
-        cell: Cow<'a, str>,
-        program: String,
-    }
-    let path = run.dir.join("results.jsonl");
-    let sessions = Sessions::new(&run.manifest);
-    let mut programs = vec![None; run.outcomes.len()];
-    each_line(&path, |line, bytes| {
-        let Row { task_id, cell, program } = parse(&path, line, bytes)?;
-        let session = sessions.find(&path, line, &task_id, &cell)?;
-        // One that was skipped has no outcome, and no program of its own.
-        programs[session] = run.outcomes[session].map(|_| program);
-        Ok(())
-    })?;
-    Ok(programs)
 }

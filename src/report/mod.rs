@@ -17,6 +17,7 @@ pub mod outcomes;
 mod overview;
 mod plot;
 mod read;
+pub mod rejudge;
 mod replay;
 mod session_page;
 pub mod sheet;
@@ -34,6 +35,7 @@ use thiserror::Error;
 use crate::run::RunError;
 pub use evaluation::{Evaluation, EvaluationOptions};
 pub use read::RunFiles;
+pub use rejudge::Judge;
 pub use replay::{RunReplay, replay_run};
 pub use study::Study;
 pub use table::Table;
@@ -74,6 +76,16 @@ pub enum ReportError {
         b: PathBuf,
         /// Its dataset.
         of_b: String,
+    },
+    /// What a command said of the programs does not fit them.
+    #[error(
+        "{path}: {reason}; there must be a line {{\"task_id\", \"passed\"}} for each program that the command was given"
+    )]
+    Verdicts {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
     },
     /// The cell has no independent samples to draw from.
     #[error(

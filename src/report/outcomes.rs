@@ -123,6 +123,23 @@ impl RunOutcomes {
         Ok(Self { dir: dir.to_owned(), manifest, outcomes, seeds, skipped, warnings })
     }
 
+    /// Reads the program of each session, in session order; `None` where it is not finished or was skipped.
+    ///
+    /// # Errors
+    /// When the results cannot be read, or are not what they were when the run was loaded.
+    pub fn programs(&self) -> Result<Vec<Option<String>>, ReportError> {
+        let path = self.dir.join("results.jsonl");
+        let sessions = Sessions::new(&self.manifest);
+        let mut programs = vec![None; self.outcomes.len()];
+        each_line(&path, |line, bytes| {
+            let row: ProgramLine = parse(&path, line, bytes)?;
+            let session = sessions.find(&path, line, &row.task_id, &row.cell)?;
+            programs[session] = self.outcomes[session].map(|_| row.program);
+            Ok(())
+        })?;
+        Ok(programs)
+    }
+
     /// The outcome of a task in a cell, both by their place in the manifest.
     pub fn outcome(&self, task: usize, cell: usize) -> Option<&Outcome> {
         self.outcomes[task * self.manifest.cells.len() + cell].as_ref()
@@ -164,6 +181,16 @@ impl ResultLine<'_> {
             program: fingerprint(&self.program),
         }
     }
+}
+
+/// What is needed of a line of `results.jsonl` for the programs.
+#[derive(Deserialize)]
+struct ProgramLine<'a> {
+    #[serde(borrow)]
+    task_id: Cow<'a, str>,
+    #[serde(borrow)]
+    cell: Cow<'a, str>,
+    program: String,
 }
 
 /// What is needed of a line of `timings.jsonl`.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::ReportError;
 use super::outcomes::{Outcome, RunOutcomes, Tests};
+use super::rejudge::Judge;
 use crate::run::RunManifest;
 use crate::run::grid::Cell;
 
@@ -21,6 +22,8 @@ pub struct Study {
     pub settings: Vec<Setting>,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// Who says whether a program passed.
+    pub judge: Judge,
     /// For each run, the place of each task in its manifest.
     places: Vec<Vec<Option<usize>>>,
 }
@@ -128,7 +131,7 @@ impl Study {
                 ));
             }
         }
-        Ok(Self { runs, tasks, settings, notes, places })
+        Ok(Self { runs, tasks, settings, notes, judge: Judge::default(), places })
     }
 
     /// The place of the setting with that name. `gamma=` may stand for `γ=`.

@@ -177,6 +177,17 @@ pub struct SandboxSection {
     pub preload: Vec<String>,
 }
 
+impl SandboxSection {
+    /// What each program may use.
+    pub fn limits(&self) -> crate::sandbox::Limits {
+        crate::sandbox::Limits {
+            wall_test_seconds: self.wall_seconds,
+            memory_mb: self.memory_mb,
+            ..crate::sandbox::Limits::default()
+        }
+    }
+}
+
 impl Default for SandboxSection {
     fn default() -> Self {
         Self {

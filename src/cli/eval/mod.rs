@@ -10,10 +10,13 @@ use super::Interrupt;
 use super::common::find;
 use super::exit::{BAD_INPUT, Failure};
 
+mod execution;
+mod judges;
 mod out_file;
 mod runs;
 mod samples;
 
+use execution::Execution;
 use runs::OfRuns;
 use samples::OfSamples;
 
@@ -24,12 +27,13 @@ use samples::OfSamples;
   vigor eval runs/gamma --base greedy --csv > gamma.csv
   vigor eval runs/seed-1 runs/seed-2 runs/seed-3       pass@k: the runs differ in their seeds only
   vigor eval runs/gamma --equal-budget sample          beside plain samples of equal cost
+  vigor eval runs/gamma --mode internal                run all programs on their tests once more
   vigor eval runs/gamma --export evalplus --out exported
   vigor eval --dataset humaneval --samples samples.jsonl
   vigor eval --dataset humaneval:HumanEval_ET.jsonl.gz --samples samples.jsonl --json > verdicts.jsonl
   vigor eval --dataset mbpp --tests both --samples reference
 
-Runs are evaluated from their files alone; no program is run. docs/comparing.md says what each number means.
+Runs are evaluated from their files alone, and no program is run, unless --mode asks for it. docs/comparing.md says what each number means.
 
 A line of samples is {\"task_id\": …, \"completion\": …} (what follows the prompt) or {\"task_id\": …, \"solution\": …} (a whole
 program); several lines for a task are allowed. `--samples reference` scores the dataset's own solutions.
@@ -42,7 +46,7 @@ pub struct Eval {
     /// Print JSON: the numbers of runs, or an object for each sample, in their order (the summary goes to standard error).
     #[arg(long)]
     json: bool,
-    /// File for the verdicts on samples, or folder of an export.
+    /// File for the verdicts on samples, or folder of an export or of what an external command reads and writes.
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// A dataset that can be pulled (humaneval, mbpp), or ADAPTER:PATH for a file [default: a run's own]; adapters are
@@ -57,6 +61,8 @@ pub struct Eval {
     of_runs: OfRuns,
     #[command(flatten)]
     of_samples: OfSamples,
+    #[command(flatten)]
+    execution: Execution,
 }
 
 /// Finds a dataset and reads the tasks of one part of it; `text` is its name, or its adapter and its path. Also its hash.
@@ -80,5 +86,5 @@ fn tasks(
 }
 
 pub fn eval(args: &Eval, interrupt: &Interrupt) -> Result<(), Failure> {
-    if args.runs.is_empty() { samples::eval(args, interrupt) } else { runs::eval(args) }
+    if args.runs.is_empty() { samples::eval(args, interrupt) } else { runs::eval(args, interrupt) }
 }

@@ -8,7 +8,8 @@ use vigor::report::sheet::{markdown_of, text};
 use vigor::report::{EvaluationOptions, Study};
 use vigor::task::Task;
 
-use super::{Eval, tasks};
+use super::{Eval, judges, tasks};
+use crate::cli::Interrupt;
 use crate::cli::common::one_or_more;
 use crate::cli::exit::{BAD_INPUT, Failure, USAGE};
 use crate::cli::say::{say, tell};
@@ -32,9 +33,39 @@ pub struct OfRuns {
     /// Print Markdown.
     #[arg(long, conflicts_with_all = ["json", "csv", "samples"])]
     markdown: bool,
+    /// Who says whether a program passed.
+    #[arg(long, conflicts_with_all = ["samples", "export"], value_name = "MODE", value_enum, default_value_t)]
+    mode: Mode,
+    /// What judges in the mode external: a command for the shell, called for each cell, with `{predictions}` for the file of its
+    /// programs and `{out}` for the file of its verdicts, {"task_id", "passed"} a line. It is not run in the sandbox.
+    #[arg(long, conflicts_with_all = ["samples", "export"], value_name = "COMMAND", requires = "out")]
+    external_command: Option<String>,
+    /// Format of `{predictions}`.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Predictions::Evalplus, requires = "external_command")]
+    predictions: Predictions,
     /// Write the programs in another tool's format instead, a file for each cell, into the folder --out.
     #[arg(long, value_name = "FORMAT", value_enum, requires = "out", conflicts_with_all = ["json", "csv", "markdown", "samples"])]
     export: Option<ExportFormat>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Mode {
+    /// The run itself, when the session ended: no program is run.
+    #[default]
+    #[value(name = "status_only", alias = "status-only")]
+    StatusOnly,
+    /// The sandbox: all programs are run on their tests once more, under the limits of their run.
+    Internal,
+    /// The command of --external-command. Its verdicts take the place of those of the held-out tests.
+    External,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Predictions {
+    /// {"task_id", "completion"} a line.
+    Humaneval,
+    /// {"task_id", "solution"} a line.
+    Evalplus,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -57,24 +88,42 @@ impl From<ExportFormat> for Format {
     }
 }
 
-pub fn eval(args: &Eval) -> Result<(), Failure> {
+pub fn eval(args: &Eval, interrupt: &Interrupt) -> Result<(), Failure> {
     let asked = &args.of_runs;
-    let study = Study::open(&args.runs)?;
-    match (asked.export, &args.out) {
-        (Some(format), Some(dir)) => return export_to(args, &study, format.into(), dir),
-        (_, Some(_)) => {
-            return Err(Failure::message(
-                USAGE,
-                "--out goes with --export; send the output to a file instead",
-            ));
+    let usage = |reason: &str| Err(Failure::message(USAGE, reason));
+    let mode = match (asked.mode, &asked.external_command) {
+        (Mode::StatusOnly, Some(_)) => Mode::External,
+        (Mode::Internal, Some(_)) => return usage("--external-command goes with --mode external"),
+        (mode, _) => mode,
+    };
+    if mode != Mode::Internal {
+        args.execution.none()?;
+    }
+    if args.out.is_some() && asked.export.is_none() && mode != Mode::External {
+        return usage("--out goes with --export or --external-command; send the output to a file instead");
+    }
+    if args.dataset.is_some() && asked.export.is_none() && mode == Mode::StatusOnly {
+        return usage("--dataset goes with --samples, --export, or another --mode; runs know their own");
+    }
+    let mut study = Study::open(&args.runs)?;
+    if let (Some(format), Some(dir)) = (asked.export, &args.out) {
+        return export_to(args, &study, format.into(), dir);
+    }
+    match (mode, &asked.external_command, &args.out) {
+        (Mode::StatusOnly, ..) => {}
+        (Mode::Internal, ..) => {
+            let tasks = tasks_of_run(args, &study)?;
+            judges::internal(&mut study, &tasks, &args.execution, interrupt)?;
         }
-        _ if args.dataset.is_some() => {
-            return Err(Failure::message(
-                USAGE,
-                "--dataset goes with --export or --samples; runs know their own",
-            ));
+        (Mode::External, Some(command), Some(dir)) => {
+            let format = match asked.predictions {
+                Predictions::Humaneval => Format::HumanEval,
+                Predictions::Evalplus => Format::EvalPlus,
+            };
+            let tasks = if format.needs_tasks() { tasks_of_run(args, &study)? } else { Vec::new() };
+            judges::External { command, format, dir }.judge(&mut study, &tasks, interrupt)?;
         }
-        _ => {}
+        (Mode::External, ..) => return usage("--mode external needs --external-command and --out"),
     }
     let evaluation = study.evaluate(&EvaluationOptions {
         base: asked.base.clone(),

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use vigor::sandbox::{Pool, PoolConfig};
+use vigor::run::config::SandboxSection;
 use vigor::score::{
     Sample, SampleVerdict, ScoreOptions, Summary, TestSet, limits, read_samples, reference_samples, score,
 };
@@ -14,11 +14,16 @@ use vigor::task::Task;
 
 use super::out_file::OutFile;
 use super::{Eval, tasks};
-use crate::cli::common::{Isolation, processors, seconds};
 use crate::cli::exit::{BAD_INPUT, Failure, USAGE};
 use crate::cli::progress::SampleBar;
 use crate::cli::say::{say, tell};
 use crate::cli::{Interrupt, watched};
+
+/// Seconds for each test where none are asked for.
+const SECONDS: f64 = 10.0;
+
+/// Memory of a sample in MiB where none is asked for.
+const MEMORY_MB: u64 = 1024;
 
 /// Samples and tasks listed without `--all`.
 const LISTED: usize = 20;
@@ -36,30 +41,9 @@ pub struct OfSamples {
     /// The tests that decide.
     #[arg(long, conflicts_with = "runs", value_name = "SET", value_enum, default_value_t)]
     tests: Tests,
-    /// Seconds for each test; all tests of a sample together have three times that.
-    #[arg(long, conflicts_with = "runs", value_name = "S", default_value = "10", value_parser = seconds)]
-    time: f64,
-    /// Memory of a sample in MiB, the interpreter's own 30 included.
-    #[arg(long, conflicts_with = "runs", value_name = "MB", default_value = "1024")]
-    memory: u64,
-    /// Samples that run at once [default: one a processor].
-    #[arg(long, conflicts_with = "runs", value_name = "N")]
-    workers: Option<usize>,
     /// List every sample that did not pass, and every task without a sample.
     #[arg(long, conflicts_with = "runs")]
     all: bool,
-    /// Python interpreter, version 3.9 or later.
-    #[arg(long, conflicts_with = "runs", value_name = "PATH", default_value = "python3")]
-    python: PathBuf,
-    /// Import a module ahead of time, and let programs and tests import any package of the interpreter; can be given
-    /// several times.
-    #[arg(long, conflicts_with = "runs", value_name = "MODULE")]
-    preload: Vec<String>,
-    /// Let programs and tests write files, of so many MiB in all, in a folder that is gone after each sample.
-    #[arg(long, conflicts_with = "runs", value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=65_536))]
-    scratch: Option<u64>,
-    #[command(flatten)]
-    isolation: Isolation,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -92,15 +76,10 @@ pub fn eval(args: &Eval, interrupt: &Interrupt) -> Result<(), Failure> {
     let samples = samples(file, &tasks)?;
     // Opened first: a file that cannot be written should be known of before hours of scoring.
     let out = args.out.as_deref().map(OutFile::create).transpose()?;
-    let pool = Pool::new(PoolConfig {
-        python: asked.python.clone(),
-        workers: asked.workers.unwrap_or_else(processors).max(1),
-        policy: asked.isolation.policy(),
-        preload: asked.preload.clone(),
-        scratch_mb: asked.scratch,
-        ..PoolConfig::default()
-    })?;
-    let options = ScoreOptions { tests: asked.tests.into(), limits: limits(asked.time, asked.memory) };
+    let pool = args.execution.pool(&SandboxSection::default())?;
+    let (seconds, memory) =
+        (args.execution.time.unwrap_or(SECONDS), args.execution.memory.unwrap_or(MEMORY_MB));
+    let options = ScoreOptions { tests: asked.tests.into(), limits: limits(seconds, memory) };
     let bar = SampleBar::new(samples.len());
     let finished = |_: &SampleVerdict| bar.sample_finished();
     let verdicts = watched(|| score(&pool, &tasks, &samples, options, interrupt, &finished));
