@@ -120,6 +120,25 @@ fn a_command_judges_and_its_verdicts_are_those_of_the_held_out_tests() {
 }
 
 #[test]
+fn the_results_of_evalplus_are_verdicts_too() {
+    let made = Made::new();
+    let result =
+        |base: &str, plus: Value| json!([{ "base_status": base, "plus_status": plus, "solution": "" }]);
+    let told = json!({
+        "date": "",
+        "eval": {
+            "T/0": result("pass", Value::Null),
+            "T/1": result("pass", "fail".into()),
+            "T/2": result("pass", "pass".into()),
+        },
+    });
+    made.write("told.json", &told.to_string());
+    let (passed, _, _) =
+        made.passed(&["--external-command", "cp told.json {out} # {predictions}", "--out", "out"]);
+    assert_eq!(passed, [(2, 3); 3]);
+}
+
+#[test]
 fn a_command_that_does_not_judge_every_program_is_refused() {
     let made = Made::new();
     made.write("short.sh", "head -n 2 \"$1\" | sed 's/\"solution\".*/\"passed\": true}/' > \"$2\"\n");

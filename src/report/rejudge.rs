@@ -1,6 +1,5 @@
 //! Verdicts of somebody else in place of those that the runs recorded.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -34,6 +33,27 @@ pub struct SessionAt {
     pub run: usize,
     /// The session's number in it.
     pub session: usize,
+}
+
+/// A line of what a command said.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    One { task_id: String, passed: bool },
+    EvalPlus { eval: HashMap<String, Vec<EvalPlusResult>> },
+}
+
+/// What EvalPlus says of a program: on the benchmark's own tests and, if it was asked for, on its additional ones.
+#[derive(Deserialize)]
+struct EvalPlusResult {
+    base_status: String,
+    plus_status: Option<String>,
+}
+
+impl EvalPlusResult {
+    fn passed(&self) -> bool {
+        self.base_status == "pass" && self.plus_status.as_ref().is_none_or(|status| status == "pass")
+    }
 }
 
 /// A new verdict on the program of a session.
@@ -111,22 +131,23 @@ impl Study {
     }
 
     /// Reads what a command said of a setting's exported programs: a JSON object `{"task_id", "passed"}` a line, for
-    /// each program one, those of a task in the order in which they were exported.
+    /// each program one, those of a task in the order in which they were exported; or the results of EvalPlus.
     ///
     /// # Errors
     /// When the file cannot be read, or has not one verdict for each program.
     pub fn read_verdicts(&self, setting: usize, path: &Path) -> Result<Vec<Verdict>, ReportError> {
-        #[derive(Deserialize)]
-        struct Line<'a> {
-            #[serde(borrow)]
-            task_id: Cow<'a, str>,
-            passed: bool,
-        }
         // Exports may write a name in other letters.
         let mut told: HashMap<String, Vec<bool>> = HashMap::new();
+        let mut hear = |task: &str, passed| told.entry(task.to_lowercase()).or_default().push(passed);
         each_line(path, |line, bytes| {
-            let Line { task_id, passed } = parse(path, line, bytes)?;
-            told.entry(task_id.to_lowercase()).or_default().push(passed);
+            match parse(path, line, bytes)? {
+                Line::One { task_id, passed } => hear(&task_id, passed),
+                Line::EvalPlus { eval } => {
+                    for (task, results) in &eval {
+                        results.iter().for_each(|result| hear(task, result.passed()));
+                    }
+                }
+            }
             Ok(())
         })?;
         let wrong = |reason: String| ReportError::Verdicts { path: path.to_owned(), reason };
