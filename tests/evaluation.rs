@@ -144,6 +144,86 @@ fn runs_that_differ_in_their_seeds_are_attempts() {
     assert!(text.contains("pass@k") && text.contains("58.3"), "{text}");
 }
 
+/// Resamples of tasks that all passed are all the same; the rate is not certain for that.
+#[test]
+fn equal_values_have_wilsons_interval_and_equal_differences_none() {
+    let home = tempfile::tempdir().unwrap();
+    let dirs: Vec<PathBuf> = (0..2).map(|seed| home.path().join(seed.to_string())).collect();
+    for (seed, dir) in dirs.iter().enumerate() {
+        let run = Run { name: "same", seed: seed as u64 + 1, ..Run::default() };
+        write(dir, &run, |task, cell| Some(Session::judged(cell == 1 || (cell == 0 && task == 0), true)));
+    }
+    let evaluation = Study::open(&dirs).unwrap().evaluate(&EvaluationOptions::default()).unwrap();
+    let [greedy, all, none] = evaluation.cells.as_slice() else { panic!("three cells") };
+    for (cell, low, high) in [(greedy, 0.0456, 0.6994), (all, 0.5101, 1.0), (none, 0.0, 0.4899)] {
+        let interval = cell.held_out.interval.unwrap();
+        assert_eq!(interval.by, "wilson", "{}", cell.cell);
+        assert!((interval.low - low).abs() < 1e-4 && (interval.high - high).abs() < 1e-4, "{interval:?}");
+    }
+    let at_2 = all.held_out.pass_at_k[1];
+    assert!(at_2.k == 2 && (at_2.low - 0.5101).abs() < 1e-4 && at_2.high == 1.0, "{at_2:?}");
+    // Copies of one attempt are one attempt, which leaves nothing to the other cell's several.
+    assert_eq!(evaluation.against[0].held_out.gained, None);
+    assert!(evaluation.against[0].held_out.interval.is_some());
+    let other = EvaluationOptions { base: Some("eg-cfg γ=1".into()), ..Default::default() };
+    let other = Study::open(&dirs).unwrap().evaluate(&other).unwrap();
+    assert_eq!(
+        (other.against[1].held_out.difference, other.against[1].held_out.interval),
+        (Some(-1.0), None)
+    );
+}
+
+/// A manifest with another text in it.
+fn rewrite(dir: &Path, was: &str, is: &str) {
+    let path = dir.join("run_manifest.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(was), "{text}");
+    std::fs::write(&path, text.replace(was, is)).unwrap();
+}
+
+#[test]
+fn runs_that_took_other_tests_from_the_same_file_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let dirs = ["a", "b"].map(|name| home.path().join(name));
+    for (dir, adapter) in dirs.iter().zip(["d", "humaneval-et"]) {
+        let methods = format!("path = \"f\"\nadapter = {adapter:?}\n{}", Run::default().methods);
+        write(dir, &Run { methods: &methods, ..Run::default() }, three_cells);
+    }
+    let error = Study::open(&dirs).unwrap_err().to_string();
+    assert!(error.contains("read as d)") && error.contains("read as humaneval-et)"), "{error}");
+    rewrite(&dirs[1], "\"humaneval-et\"", "\"d\"");
+    assert!(Study::open(&dirs).is_ok());
+}
+
+#[test]
+fn what_weakens_a_number_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let dirs = ["a", "b"].map(|name| home.path().join(name));
+    for (seed, dir) in dirs.iter().enumerate() {
+        write(dir, &Run { seed: seed as u64, ..Run::default() }, three_cells);
+    }
+    let notes = |dirs: &[PathBuf]| Study::open(dirs).unwrap().notes.join("\n");
+    let before = notes(&dirs);
+    for words in ["could not be judged", "max_seconds", "Python", "builds"] {
+        assert!(!before.contains(words), "{before}");
+    }
+    rewrite(&dirs[0], "\"python\": \"3\"", "\"python\": \"3.9.2\"");
+    rewrite(&dirs[1], "\"vigor\": \"0.1.0\"", "\"vigor\": \"0.2.0\"");
+    let results = dirs[0].join("results.jsonl");
+    let text = std::fs::read_to_string(&results).unwrap();
+    let text = text.replacen("\"kind\":\"failed\"", "\"kind\":\"harness_error\"", 1);
+    std::fs::write(&results, text.replacen("\"end\":\"fence\"", "\"end\":\"time_budget\"", 2)).unwrap();
+    let after = notes(&dirs);
+    for words in [
+        "1 sessions have tests that could not be judged",
+        "2 sessions were ended by max_seconds",
+        "several versions of Python, on which results may depend: 3, 3.9.2",
+        "several builds of vigor, on which results may depend: 0.1.0 (2), 0.2.0 (2)",
+    ] {
+        assert!(after.contains(words), "{words}: {after}");
+    }
+}
+
 #[test]
 fn a_run_that_was_made_again_is_compared_with_the_first() {
     let home = tempfile::tempdir().unwrap();
@@ -265,6 +345,20 @@ fn equal_budgets_buy_samples_until_they_are_spent() {
     }
     let text = vigor::report::sheet::text(&all.sheets(), &all.notes);
     assert!(text.contains("Beside samples of sample with equal tokens"), "{text}");
+
+    // Of two attempts one outspends all samples of both runs: their number bounds what is known of it.
+    let home = tempfile::tempdir().unwrap();
+    let dirs = ["a", "b"].map(|name| home.path().join(name));
+    for (dir, tokens) in dirs.iter().zip([200, 300]) {
+        sampling(dir, tokens, 3, "x");
+    }
+    rewrite(&dirs[1], "\"seed\": 1", "\"seed\": 2");
+    let results = dirs[1].join("results.jsonl");
+    let text = std::fs::read_to_string(&results).unwrap().replace("\"seed\":1", "\"seed\":2");
+    std::fs::write(&results, text).unwrap();
+    let options = EvaluationOptions { equal_budget: Some("sample".into()), ..Default::default() };
+    let several = Study::open(&dirs).unwrap().evaluate(&options).unwrap();
+    assert_eq!((several.equal_budget[0].spent, several.equal_budget[0].exhausted), (250.0, 4));
 }
 
 #[test]

@@ -70,6 +70,12 @@ fn names_hold_only_what_varies_within_the_run() {
 }
 
 #[test]
+fn large_seeds_keep_all_their_digits() {
+    let cells = names("[[method]]\nmethod = \"greedy\"\nseed = [9007199254740992, 9007199254740993]\n");
+    assert_eq!(cells, ["greedy seed=9007199254740992", "greedy seed=9007199254740993"]);
+}
+
+#[test]
 fn parameters_arrive_where_they_belong() {
     let config = parse(
         "[[method]]\nmethod = \"eg-cfg\"\nn = 4\nsampler = \"stochastic-beam\"\ntemperature = 1\ntop_k = 50\n\

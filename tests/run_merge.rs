@@ -115,6 +115,23 @@ fn contradictions_are_refused_by_name_before_anything_is_written() {
 }
 
 #[test]
+fn what_the_clock_ended_may_differ() {
+    let home = tempfile::tempdir().unwrap();
+    let (a, b) = (home.path().join("a"), home.path().join("b"));
+    for dir in [&a, &b] {
+        run(dir, &config(1, 0), &tasks(2), &Fake { millis: 0 }).unwrap();
+    }
+    let path = b.join("sessions/000006.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let end = text.split("\"end\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let ended = text.replace(&format!("\"end\":\"{end}\""), "\"end\":\"time_budget\"");
+    std::fs::write(&path, ended.replace("\"executions\":2", "\"executions\":1")).unwrap();
+    let merged = merge(&home.path().join("out"), &[a, b]).unwrap();
+    assert_eq!((merged.sessions, merged.finished), (8, 8));
+    assert_eq!(outputs(&home.path().join("out")), undisturbed(2), "that of the first folder counts");
+}
+
+#[test]
 fn a_folder_that_is_no_run_or_is_damaged_is_named() {
     let home = tempfile::tempdir().unwrap();
     let a = home.path().join("a");

@@ -107,6 +107,25 @@ fn one_commit_a_step_and_replay_agrees() {
     }
 }
 
+/// A sample that the budget cut off is run as it would be scored, and so passes nothing: with a repair it would be chosen for what
+/// it is not.
+#[test]
+fn samples_are_run_as_they_are() {
+    let task = &tasks(&["HumanEval/53"])[0];
+    for max_tokens in [6, 120] {
+        let outcome = solve(shared(), task, &sample(), max_tokens);
+        let step = steps(&outcome)[0];
+        let given = outcome.program.strip_suffix(step.decision.text.as_str()).expect("what was given");
+        let run: Vec<_> = step.candidates.iter().filter_map(|c| Some((c, c.execution.as_ref()?))).collect();
+        assert!(!run.is_empty(), "{:?}", step.candidates);
+        for (candidate, execution) in run {
+            assert_eq!(execution.program, format!("{given}{}", candidate.text));
+        }
+        let cut = step.candidates.iter().any(|candidate| candidate.ended == "length");
+        assert!(cut == (max_tokens == 6), "{:?}", step.candidates);
+    }
+}
+
 /// A text that ends in the middle of a line is an end, not an empty line to be tried again for ever.
 #[test]
 fn a_text_may_end_without_a_newline() {

@@ -336,10 +336,10 @@ fn choose<'a>(samples: impl Iterator<Item = &'a Sample> + Clone) -> &'a Sample {
 }
 
 fn mean(each: impl Iterator<Item = Drawn>, count: usize) -> Drawn {
-    let mut sum = Drawn { exhausted: true, ..Drawn::default() };
+    let mut sum = Drawn::default();
     for drawn in each {
         sum.spent += drawn.spent;
-        sum.exhausted &= drawn.exhausted;
+        sum.exhausted |= drawn.exhausted;
         sum.guiding += drawn.guiding;
         sum.held_out.0 += drawn.held_out.0;
         sum.held_out.1 += drawn.held_out.1;

@@ -252,14 +252,27 @@ pub fn verdicts(candidate: &Candidate) -> String {
 /// A decoded token and its alternatives, as probabilities.
 pub fn alternatives(token: &DecodedToken) -> String {
     let each = token.top.iter().map(|top| match top.q {
-        Some(q) => format!("{} p {:.4} q {:.4}", top.id, top.p.exp(), q.exp()),
-        None => format!("{} p {:.4}", top.id, top.p.exp()),
+        Some(q) => format!("{} p {} q {}", top.id, probability(top.p), probability(q)),
+        None => format!("{} p {}", top.id, probability(top.p)),
     });
     format!("{:?} ({}), of {}", token.text, token.id, each.collect::<Vec<_>>().join("; "))
 }
 
+/// From its logarithm. Guidance weighs the ratio of small probabilities, so these keep two digits, too.
+fn probability(log: f32) -> String {
+    let value = f64::from(log).exp();
+    if value < 0.001 { format!("{value:.1e}") } else { format!("{value:.4}") }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn small_probabilities_keep_two_digits() {
+        let shown = [0.0625_f64, 0.0012, 1.64e-7].map(|p| super::probability(p.ln() as f32));
+        assert_eq!(shown, ["0.0625", "0.0012", "1.6e-7"]);
+        assert_eq!(super::probability(f32::NEG_INFINITY), "0.0e0");
+    }
+
     use super::*;
 
     fn events(steps: &[serde_json::Value]) -> Vec<Event> {

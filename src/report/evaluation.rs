@@ -128,8 +128,26 @@ pub struct Interval {
     pub low: f64,
     /// Upper bound.
     pub high: f64,
-    /// `wilson` (one attempt a task) or `bootstrap` (over tasks).
+    /// `wilson` (one attempt a task, or all of them alike) or `bootstrap` (over tasks).
     pub by: &'static str,
+}
+
+impl Interval {
+    fn wilson(passed: usize, tasks: usize) -> Self {
+        let (low, high) = wilson(passed, tasks);
+        Self { low, high, by: "wilson" }
+    }
+
+    /// Where all tasks have the value 0 or all have 1: resamples of these would be the same, as if the rate were certain.
+    fn of_uniform(values: &[Option<f64>]) -> Option<Self> {
+        let tasks = values.iter().flatten().count();
+        let all = |value: f64| tasks > 0 && values.iter().flatten().all(|other| *other == value);
+        match (all(0.0), all(1.0)) {
+            (true, _) => Some(Self::wilson(0, tasks)),
+            (_, true) => Some(Self::wilson(tasks, tasks)),
+            _ => None,
+        }
+    }
 }
 
 /// pass@k without bias, averaged over the tasks that have at least k attempts.
@@ -141,7 +159,7 @@ pub struct PassAtK {
     pub tasks: usize,
     /// The mean.
     pub value: f64,
-    /// Its 95 % bootstrap interval over tasks.
+    /// Its 95 % bootstrap interval over tasks; Wilson's where all of them have the value 0 or all 1.
     pub low: f64,
     /// See `low`.
     pub high: f64,
@@ -269,7 +287,7 @@ impl Study {
         if options.matched {
             self.cost_intervals(&mut evaluation.cells, &counts);
         }
-        evaluation.note_missing_tests();
+        evaluation.notes.extend(self.missing_tests(&counts));
         if self.stopped_by_held_out_tests() {
             // Which attempts there are depends on the tests that score them.
             evaluation.union.chosen_by_guiding = PassedOf::default();
@@ -293,6 +311,21 @@ impl Study {
             }
         };
         (0..self.tasks.len()).map(finished).collect()
+    }
+
+    /// How many of the tasks that count have no test of a kind.
+    fn missing_tests(&self, counts: &[bool]) -> Vec<String> {
+        let note = |(tests, name)| {
+            let lacks = |&task: &usize| {
+                let mut all = (0..self.settings.len()).flat_map(|at| self.outcomes(at, task));
+                all.any(|outcome| outcome.passed(tests).is_none())
+            };
+            let lacking = counted(counts).filter(lacks).count();
+            (lacking > 0).then(|| {
+                format!("{lacking} tasks have no {name} test; they do not count in the {name} columns")
+            })
+        };
+        [(Tests::HeldOut, "held-out"), (Tests::Guiding, "guiding")].into_iter().filter_map(note).collect()
     }
 
     fn run_names(&self) -> Vec<RunName> {
@@ -353,9 +386,8 @@ impl Study {
         if scores.tasks > 0 {
             scores.pass_at_1 = Some(sum / scores.tasks as f64);
         }
-        if scores.tasks > 0 && self.settings[at].attempts.len() == 1 {
-            let (low, high) = wilson(scores.passed, scores.tasks);
-            scores.interval = Some(Interval { low, high, by: "wilson" });
+        if scores.tasks > 0 && self.settings[at].is_one_attempt() {
+            scores.interval = Some(Interval::wilson(sum.round() as usize, scores.tasks));
         }
         scores
     }
@@ -365,14 +397,11 @@ impl Study {
         for tests in [Tests::HeldOut, Tests::Guiding] {
             for (at, setting) in self.settings.iter().enumerate() {
                 let n = setting.attempts.len();
-                if n < 2 || self.skips() {
+                if setting.is_one_attempt() || self.skips() {
                     continue;
                 }
                 let mut wanted: Vec<usize> =
                     if ks.is_empty() { [&KS[..], &[n]].concat() } else { ks.to_vec() };
-                if setting.ignores_the_seed() {
-                    wanted.clear();
-                }
                 wanted.retain(|&k| (1..=n).contains(&k));
                 wanted.sort_unstable();
                 wanted.dedup();
@@ -392,9 +421,13 @@ impl Study {
                     Tests::HeldOut => &mut cell.held_out,
                     Tests::Guiding => &mut cell.guiding,
                 };
-                scores.interval = found[0].map(|(low, high)| Interval { low, high, by: "bootstrap" });
+                let of = |column, interval: Option<(f64, f64)>| {
+                    let bootstrap = |(low, high)| Interval { low, high, by: "bootstrap" };
+                    Interval::of_uniform(column).or(interval.map(bootstrap))
+                };
+                scores.interval = of(&columns[0], found[0]);
                 for ((&k, column), interval) in wanted.iter().zip(&columns[1..]).zip(&found[1..]) {
-                    let Some((low, high)) = *interval else { continue };
+                    let Some(Interval { low, high, .. }) = of(column, *interval) else { continue };
                     let tasks = column.iter().flatten().count();
                     let value = column.iter().flatten().sum::<f64>() / tasks as f64;
                     scores.pass_at_k.push(PassAtK { k, tasks, value, low, high });
@@ -432,7 +465,7 @@ impl Study {
                 .map(|&at| rates[at].iter().zip(&rates[base]).map(|(a, b)| Some((*a)? - (*b)?)).collect())
                 .collect();
             let intervals = intervals(&differences, BOOTSTRAP_SEED);
-            let single = |at: usize| self.settings[at].attempts.len() == 1;
+            let single = |at: usize| self.settings[at].is_one_attempt();
             others
                 .iter()
                 .zip(intervals)
@@ -517,13 +550,15 @@ impl Paired {
         let gained = both.iter().filter(|(cell, base)| cell > base).count();
         let lost = both.iter().filter(|(cell, base)| cell < base).count();
         let known = tasks > 0;
+        // Where all differences are the same, resamples of them say nothing.
+        let varied = both.windows(2).any(|pair| pair[0].0 - pair[0].1 != pair[1].0 - pair[1].1);
         Self {
             tasks,
             gained: (known && single).then_some(gained),
             lost: (known && single).then_some(lost),
             mcnemar_p: (known && single).then(|| mcnemar(gained, lost)),
             difference: known.then_some(accuracy - base),
-            interval,
+            interval: interval.filter(|_| varied),
             rsr: if known { rsr(100.0 * accuracy, 100.0 * base) } else { None },
         }
     }
@@ -552,22 +587,6 @@ impl Costs {
             executions: mean(|outcome| outcome.executions),
             seconds: seconds.map(|seconds| seconds / outcomes.len() as f64),
             ..Self::default()
-        }
-    }
-}
-
-impl Evaluation {
-    fn note_missing_tests(&mut self) {
-        for (name, of) in [
-            ("held-out", (|cell| &cell.held_out) as fn(&CellScores) -> &Scores),
-            ("guiding", |cell| &cell.guiding),
-        ] {
-            let most = self.cells.iter().map(|cell| of(cell).without_tests).max().unwrap_or(0);
-            if most > 0 {
-                self.notes.push(format!(
-                    "{most} tasks have no {name} test; they do not count in the {name} columns"
-                ));
-            }
         }
     }
 }

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::ReportError;
-use super::read::{Sessions, each_line, parse, place, unfinished};
+use super::read::{Doubts, HARNESS_ERROR, Sessions, TIME_BUDGET, each_line, parse, place, unfinished};
 use crate::run::RunManifest;
 
 /// One of the two kinds of tests, whose numbers are never mixed.
@@ -87,13 +87,15 @@ impl RunOutcomes {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; manifest.sessions()];
         let mut seeds: Vec<Option<u64>> = vec![None; manifest.cells.len()];
         let mut warnings = Vec::new();
-        let (mut seen, mut skipped) = (vec![None; outcomes.len()], 0);
+        let (mut seen, mut skipped, mut doubts) = (vec![None; outcomes.len()], 0, Doubts::default());
 
         let path = dir.join("results.jsonl");
         warnings.extend(each_line(&path, |line, bytes| {
             let row: ResultLine = parse(&path, line, bytes)?;
             let session = sessions.find(&path, line, &row.task_id, &row.cell)?;
             place(&mut seen, session, (), &path, line)?;
+            doubts.unjudged += usize::from(row.held_out.unjudged || row.guiding.unjudged);
+            doubts.by_time += usize::from(row.end == TIME_BUDGET);
             if row.end == "skipped" {
                 skipped += 1;
             } else {
@@ -117,6 +119,7 @@ impl RunOutcomes {
             }
             Ok(())
         })?);
+        warnings.extend(doubts.warnings());
         warnings.extend(unfinished(seen.iter().flatten().count(), outcomes.len()));
         let given = manifest.cells.iter().map(|cell| manifest.seed_of(cell));
         let seeds = seeds.into_iter().zip(given).map(|(seed, given)| seed.unwrap_or(given)).collect();
@@ -156,8 +159,8 @@ struct ResultLine<'a> {
     seed: u64,
     #[serde(borrow)]
     program: Cow<'a, str>,
-    guiding: Count,
-    held_out: Count,
+    guiding: Verdicts,
+    held_out: Verdicts,
     passed_guiding: bool,
     passed_held_out: bool,
     generated_tokens: usize,
@@ -171,8 +174,8 @@ struct ResultLine<'a> {
 impl ResultLine<'_> {
     fn outcome(&self) -> Outcome {
         Outcome {
-            held_out: (self.held_out.0 > 0).then_some(self.passed_held_out),
-            guiding: (self.guiding.0 > 0).then_some(self.passed_guiding),
+            held_out: (self.held_out.count > 0).then_some(self.passed_held_out),
+            guiding: (self.guiding.count > 0).then_some(self.passed_guiding),
             tokens: self.generated_tokens,
             prefill: self.prefill_tokens,
             forward_passes: self.forward_passes,
@@ -203,25 +206,36 @@ struct TimingLine<'a> {
     seconds: f64,
 }
 
-/// The length of a list.
-struct Count(usize);
+/// What is needed of a list of verdicts.
+#[derive(Default)]
+struct Verdicts {
+    count: usize,
+    /// Whether one of them says that the harness failed.
+    unjudged: bool,
+}
 
-impl<'de> Deserialize<'de> for Count {
+impl<'de> Deserialize<'de> for Verdicts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Counter;
-        impl<'de> Visitor<'de> for Counter {
-            type Value = Count;
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(borrow)]
+            kind: Cow<'a, str>,
+        }
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Verdicts;
             fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a list")
+                formatter.write_str("a list of verdicts")
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Count, A::Error> {
-                let mut count = 0;
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    count += 1;
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Verdicts, A::Error> {
+                let mut verdicts = Verdicts::default();
+                while let Some(Kind { kind }) = list.next_element()? {
+                    verdicts.count += 1;
+                    verdicts.unjudged |= kind == HARNESS_ERROR;
                 }
-                Ok(Count(count))
+                Ok(verdicts)
             }
         }
-        deserializer.deserialize_seq(Counter)
+        deserializer.deserialize_seq(Reader)
     }
 }

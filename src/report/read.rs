@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::ReportError;
 use crate::run::files::{ResultRow, TimingRow};
 use crate::run::{RunError, RunManifest};
-use crate::session::trace::{Event, SCHEMA_VERSION, TraceLine};
+use crate::session::trace::{EndReason, Event, SCHEMA_VERSION, TraceLine};
 
 /// Which session of a run a line belongs to: sessions are numbered task by task.
 #[derive(Debug)]
@@ -87,6 +87,13 @@ impl RunFiles {
             let session = sessions.find(&path, line, &row.session.task_id, &row.session.cell)?;
             place(&mut timings, session, row, &path, line)
         })?);
+        let mut doubts = Doubts::default();
+        for row in results.iter().flatten() {
+            let mut verdicts = row.guiding.iter().chain(&row.held_out);
+            doubts.unjudged += usize::from(verdicts.any(|verdict| verdict.kind == HARNESS_ERROR));
+            doubts.by_time += usize::from(row.end == EndReason::TimeBudget);
+        }
+        warnings.extend(doubts.warnings());
         let skipped: Vec<_> = results.iter_mut().map(|row| row.take_if(|row| row.is_skipped())).collect();
         let not_run = skipped.iter().flatten().count();
         if not_run > 0 {
@@ -154,6 +161,31 @@ pub(super) fn place<T>(
 pub(super) fn ended_before(path: &Path, line: usize) -> ReportError {
     let reason = "an event of a session that ended before".to_owned();
     ReportError::Inconsistent { path: path.to_owned(), line, reason }
+}
+
+/// The verdict of a test that could not be judged.
+pub(super) const HARNESS_ERROR: &str = "harness_error";
+
+/// The end of a session that had no time left.
+pub(super) const TIME_BUDGET: &str = "time_budget";
+
+/// Sessions whose numbers say less than others'.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    /// With a test that could not be judged.
+    pub unjudged: usize,
+    /// Ended by the clock.
+    pub by_time: usize,
+}
+
+impl Doubts {
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let note = |count: usize, what: &str| (count > 0).then(|| format!("{count} sessions {what}"));
+        let unjudged = "have tests that could not be judged (harness_error): the harness, the machine or the test is at fault; they count \
+                        as not passed";
+        let by_time = "were ended by max_seconds: another time or another machine gives other results";
+        [note(self.unjudged, unjudged), note(self.by_time, by_time)].into_iter().flatten().collect()
+    }
 }
 
 /// The warning about sessions that are not finished.

@@ -1,6 +1,6 @@
 //! Runs side by side: tasks matched by name, cells of one configuration gathered over their seeds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::ReportError;
 use super::outcomes::{Outcome, RunOutcomes, Tests};
 use super::rejudge::Judge;
-use crate::run::RunManifest;
 use crate::run::grid::Cell;
+use crate::run::{Part, RunManifest};
 
 /// One or more runs of one dataset.
 #[derive(Debug)]
@@ -59,6 +59,11 @@ impl Setting {
     pub fn ignores_the_seed(&self) -> bool {
         self.method == "greedy"
     }
+
+    /// Whether a task has one attempt, or copies of one.
+    pub fn is_one_attempt(&self) -> bool {
+        self.attempts.len() == 1 || self.ignores_the_seed()
+    }
 }
 
 impl Study {
@@ -78,9 +83,10 @@ impl Study {
         let [first, others @ ..] = runs.as_slice() else { return Err(ReportError::NoRun) };
         for run in others {
             let (a, b) = (&first.manifest.dataset, &run.manifest.dataset);
-            if a.sha256 != b.sha256 {
+            if a.sha256 != b.sha256 || adapter(&first.manifest) != adapter(&run.manifest) {
                 let name = |run: &RunOutcomes| {
-                    format!("{} ({})", run.manifest.dataset.name, shortened(&run.manifest.dataset.sha256))
+                    let hash = shortened(&run.manifest.dataset.sha256);
+                    format!("{} ({hash}, read as {})", run.manifest.dataset.name, adapter(&run.manifest))
                 };
                 return Err(ReportError::Datasets {
                     a: first.dir.clone(),
@@ -120,6 +126,7 @@ impl Study {
             }
         }
         notes.extend(others_differ(&runs, &labels));
+        notes.extend(several_builds(&runs));
         let mut settings = settings(&runs);
         name(&mut settings, &labels);
         for setting in &settings {
@@ -285,6 +292,25 @@ fn without_seed(name: &str) -> String {
         .split(' ')
         .filter(|part| part.strip_prefix("seed=").is_none_or(|seed| seed.parse::<u64>().is_err()));
     parts.collect::<Vec<_>>().join(" ")
+}
+
+/// How the dataset's files were read, on which the tests depend: a dataset that is known by name has its name's adapter.
+fn adapter(manifest: &RunManifest) -> &str {
+    manifest.configuration["dataset"]["adapter"].as_str().unwrap_or(&manifest.dataset.name)
+}
+
+/// Which interpreters and which builds computed the runs, where they are several: the verdicts of the one are not sure to be those of
+/// the other.
+fn several_builds(runs: &[RunOutcomes]) -> Vec<String> {
+    let parts = || runs.iter().flat_map(|run| &run.manifest.parts);
+    let note = |what: &str, all: BTreeSet<String>| {
+        let names = all.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        (all.len() > 1).then(|| format!("computed by several {what}, on which results may depend: {names}"))
+    };
+    let pythons = note("versions of Python", parts().map(|part| part.python.clone()).collect());
+    let build = |part: &Part| format!("{} ({})", part.vigor, shortened(&part.binary_sha256));
+    let builds = note("builds of vigor", parts().map(build).collect());
+    pythons.into_iter().chain(builds).collect()
 }
 
 /// In what the runs differ from the first, beside their cells and tasks.

@@ -261,7 +261,11 @@ fn symbol(key: &str) -> &str {
 fn show(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |n| n.to_string()),
+        // A whole number of more than 53 bits is no floating-point number: a seed may be one.
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(real) => real.to_string(),
+            None => number.to_string(),
+        },
         other => other.to_string(),
     }
 }

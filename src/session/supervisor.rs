@@ -365,7 +365,12 @@ impl Session<'_> {
         let mut program_of: Vec<Option<usize>> = Vec::new();
         for (candidate, prefix) in candidates.iter().zip(prefixes) {
             let language = &self.roles.language;
-            let program = if commit::is_viable(candidate) { language.complete(prefix) } else { None };
+            let program = match self.attempt.method {
+                _ if !commit::is_viable(candidate) => None,
+                // A whole program, which is run as it would be scored: one that was cut off is not repaired.
+                MethodConfig::Sample(_) => Some(prefix.clone()),
+                _ => language.complete(prefix),
+            };
             // What is traced is shown to the model: spare it the comments and docstrings.
             let program = if trace.is_some() { program.map(|p| language.strip(&p)) } else { program };
             program_of.push(program.map(|program| match programs.iter().position(|p| *p == program) {

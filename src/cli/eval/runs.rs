@@ -28,7 +28,7 @@ pub struct OfRuns {
     #[arg(long, conflicts_with = "samples", value_name = "CELL")]
     equal_budget: Option<String>,
     /// Print a line of comma-separated values for each cell.
-    #[arg(long, conflicts_with_all = ["json", "samples"])]
+    #[arg(long, conflicts_with_all = ["json", "samples", "equal_budget"])]
     csv: bool,
     /// Print Markdown.
     #[arg(long, conflicts_with_all = ["json", "csv", "samples"])]
