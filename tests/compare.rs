@@ -199,11 +199,11 @@ fn eval_takes_runs_or_samples() {
     for (arguments, wanted, words) in [
         (&[][..], 2, "required"),
         (&["a", "--samples", "x"], 2, "cannot be used with"),
-        (&["a", "--time", "3"], 2, "cannot be used with"),
+        (&["a", "--time", "3"], 2, "--time goes with --samples"),
         (&["--dataset", "mbpp", "--samples", "x", "--csv"], 2, "cannot be used with"),
         (&["a", "--json", "--csv"], 2, "cannot be used with"),
         (&["a", "--out", "x"], 2, "--out goes with --export"),
-        (&["a", "--dataset", "x"], 2, "--dataset goes with --export"),
+        (&["a", "--dataset", "x"], 2, "--dataset goes with --samples, --export"),
         (&["a", "--k", "0"], 2, "at least 1"),
         (&["a", "--base", "none"], 3, "the cells are: greedy, eg-cfg γ=1, eg-cfg γ=3"),
         (&["a", "a/"], 3, "is given twice"),

@@ -76,6 +76,12 @@ fn large_seeds_keep_all_their_digits() {
 }
 
 #[test]
+fn small_numbers_are_written_short() {
+    let cells = names("[[method]]\nmethod = \"eg-cfg\"\nepsilon = [0, 1e-8, 0.01]\n");
+    assert_eq!(cells, ["eg-cfg epsilon=0", "eg-cfg epsilon=1e-8", "eg-cfg epsilon=0.01"]);
+}
+
+#[test]
 fn parameters_arrive_where_they_belong() {
     let config = parse(
         "[[method]]\nmethod = \"eg-cfg\"\nn = 4\nsampler = \"stochastic-beam\"\ntemperature = 1\ntop_k = 50\n\

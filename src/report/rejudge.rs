@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ReportError;
 use super::outcomes::Tests;
-use super::read::{each_line, parse};
+use super::read::parse;
 use super::study::Study;
+use crate::run::RunError;
 
 /// Differences that a note names; the others are counted.
 const NAMED: usize = 10;
@@ -139,8 +140,9 @@ impl Study {
         // Exports may write a name in other letters.
         let mut told: HashMap<String, Vec<bool>> = HashMap::new();
         let mut hear = |task: &str, passed| told.entry(task.to_lowercase()).or_default().push(passed);
-        each_line(path, |line, bytes| {
-            match parse(path, line, bytes)? {
+        let text = std::fs::read_to_string(path).map_err(|e| RunError::io("read", path, e))?;
+        for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            match parse(path, at + 1, line.as_bytes())? {
                 Line::One { task_id, passed } => hear(&task_id, passed),
                 Line::EvalPlus { eval } => {
                     for (task, results) in &eval {
@@ -148,8 +150,7 @@ impl Study {
                     }
                 }
             }
-            Ok(())
-        })?;
+        }
         let wrong = |reason: String| ReportError::Verdicts { path: path.to_owned(), reason };
         let mut wanted: Vec<(usize, Vec<SessionAt>)> = Vec::new();
         for (task, of) in self.finished(setting) {

@@ -263,6 +263,7 @@ fn show(value: &Value) -> String {
         Value::String(text) => text.clone(),
         // A whole number of more than 53 bits is no floating-point number: a seed may be one.
         Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(real) if real != 0.0 && real.abs() < 0.001 => format!("{real:e}"),
             Some(real) => real.to_string(),
             None => number.to_string(),
         },
