@@ -1,178 +1,79 @@
 //! The report of a small run, written through the real types, with the worst texts that a model could write.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
+mod made_run;
 
-use vigor::report::{report, summary};
-use vigor::run::files::{ResultRow, TimingRow};
-use vigor::run::{
-    DatasetInfo, Journal, ModelInfo, NoProgress, Part, Progress, RunConfig, RunManifest, SessionJob,
-    SessionOutcome, SolveError, Solver, execute,
-};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use made_run::{Run, Session, write};
+use vigor::report::{EvaluationOptions, Study, report, summary};
 use vigor::session::trace::{
-    Alternative, Candidate, Decision, DecodedToken, End, EndReason, Event, Execution, Gate, LineClass,
-    SCHEMA_VERSION, SessionKey, Signal, Source, Start, Step, TestVerdict, TraceLine,
+    Alternative, Candidate, DecodedToken, EndReason, Execution, Gate, Signal, Source, Step, TestVerdict,
 };
-use vigor::task::{PromptKind, Task};
 
 const HOSTILE: &str =
     "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'`\0\x1b\u{202e}\n";
 /// Tasks of the run. Two of them have the same file name once made plain.
 const TASKS: [&str; 4] = ["T/0", "T_0", "</td><script>alert(3)</script>", "größe/../../x"];
 
-fn config() -> RunConfig {
-    let text = "[run]\nname = \"small\"\nseed = 7\n[model]\nname = \"none\"\n[dataset]\nname = \"fake\"\n\
-                [[method]]\nmethod = \"greedy\"\n[[method]]\nmethod = \"eg-cfg\"\ngamma = [1, 3]\n";
-    RunConfig::parse(text, Path::new("small.toml")).unwrap()
+/// A step that could have come of a candidate as well as of guidance.
+fn step(source: Source) -> Step {
+    let text = format!("\n    {HOSTILE}    return 1\n");
+    let verdict = |kind: &str, message: &str| TestVerdict { kind: kind.into(), message: message.into() };
+    let candidate = |index: usize| Candidate {
+        line: format!("\n    {HOSTILE}"),
+        logprob: -2.5,
+        line_logprob: -1.25,
+        ended: "horizon".into(),
+        gate: if index == 0 { Gate::Complete } else { Gate::Invalid { message: HOSTILE.into() } },
+        duplicate_of: (index == 2).then_some(1),
+        execution: (index == 0).then(|| Execution {
+            program: HOSTILE.into(),
+            tests: vec![verdict("passed", ""), verdict("exception", HOSTILE)],
+            passed: 1,
+        }),
+        ..made_run::candidate(index, &text, 9, 0.0, false)
+    };
+    let mut step = made_run::decoded(0, &format!("\n    {HOSTILE}"));
+    step.candidates = (0..3).map(candidate).collect();
+    step.signal = Some(Signal { text: HOSTILE.into(), prompt_tokens: 88, capped: true });
+    step.tokens = vec![DecodedToken {
+        id: 1,
+        text: HOSTILE.into(),
+        top: vec![
+            Alternative { id: 1, p: 0.2f32.ln(), q: Some(0.8f32.ln()) },
+            Alternative { id: 2, p: 0.6f32.ln(), q: Some(0.1f32.ln()) },
+        ],
+    }];
+    step.decision.source = source;
+    step.decision.reason = HOSTILE.into();
+    step.decision.end = Some(EndReason::Fence);
+    step
 }
 
-fn verdict(passed: bool) -> TestVerdict {
-    let kind = if passed { "passed" } else { "exception" };
-    TestVerdict { kind: kind.into(), message: if passed { String::new() } else { HOSTILE.into() } }
-}
-
-/// greedy passes task 0; γ=1 passes tasks 0 to 2; γ=3 passes none, and guiding tests only on task 0.
-struct Scripted;
-
-impl Solver for Scripted {
-    fn solve(&self, job: &SessionJob, _: &dyn Progress) -> Result<SessionOutcome, SolveError> {
-        let (task, cell) = (job.index / 3, job.index % 3);
-        let held_out = [task == 0, task <= 2, false][cell];
-        let guiding = held_out || (task == 0 && cell == 2);
-        let session = SessionKey {
-            task_id: job.task.id.clone(),
-            cell: job.cell.name.clone(),
-            method: job.cell.config.name().into(),
-            gamma: job.cell.config.gamma(),
-            seed: job.seed,
-        };
-        let event = |event| TraceLine { session: session.clone(), event };
-        let text = format!("\n    {HOSTILE}    return 1\n");
-        let candidate = |index: usize| Candidate {
-            index,
-            text: text.clone(),
-            line: format!("\n    {HOSTILE}"),
-            line_tokens: vec![1, 2],
-            tokens: 9,
-            logprob: -2.5,
-            line_logprob: -1.25,
-            ended: "horizon".into(),
-            class: LineClass::Executable,
-            gate: if index == 0 { Gate::Complete } else { Gate::Invalid { message: HOSTILE.into() } },
-            duplicate_of: (index == 2).then_some(1),
-            execution: Some(Execution {
-                program: HOSTILE.into(),
-                tests: vec![verdict(true), verdict(false)],
-                passed: 1,
-            }),
-        };
-        let token = DecodedToken {
-            id: 1,
-            text: HOSTILE.into(),
-            top: vec![
-                Alternative { id: 1, p: 0.2f32.ln(), q: Some(0.8f32.ln()) },
-                Alternative { id: 2, p: 0.6f32.ln(), q: Some(0.1f32.ln()) },
-            ],
-        };
-        let step = Step {
-            step: 0,
-            candidates: (0..3).map(candidate).collect(),
-            signal: Some(Signal { text: HOSTILE.into(), prompt_tokens: 88, capped: true }),
-            tokens: vec![token],
-            decision: Decision {
-                source: if cell == 0 { Source::Candidate { index: 0 } } else { Source::Guided },
-                text: format!("\n    {HOSTILE}"),
-                tokens: vec![1],
-                reason: HOSTILE.into(),
-                end: Some(EndReason::Fence),
-            },
-        };
-        let start = Start {
-            schema: SCHEMA_VERSION,
-            prompt: HOSTILE.into(),
-            prompt_tokens: 5,
-            guiding_tests: vec![HOSTILE.into(), "assert f(1) == 1".into()],
-            guided: task != 3,
-            policy: serde_json::json!({ "hostile": HOSTILE }),
-        };
-        Ok(SessionOutcome {
-            result: ResultRow {
-                session: session.clone(),
-                program: HOSTILE.into(),
-                guiding: vec![verdict(true), verdict(guiding)],
-                held_out: vec![verdict(held_out)],
-                passed_guiding: guiding,
-                passed_held_out: held_out,
-                guided: task != 3,
-                steps: 1,
-                generated_tokens: 100 + task,
-                committed_tokens: 10,
-                prefill_tokens: 20,
-                forward_passes: 30,
-                drafted_tokens: 0,
-                accepted_tokens: 0,
-                executions: 4,
-                end: EndReason::Fence,
-                solved_by: None,
-            },
-            events: vec![
-                event(Event::Start(start)),
-                event(Event::Step(step)),
-                event(Event::End(End { reason: EndReason::Fence, program: HOSTILE.into() })),
-            ],
-            timing: TimingRow {
-                session,
-                seconds: 2.0,
-                propose: 1.0,
-                gate: 0.1,
-                execute: 0.2,
-                guide: 0.3,
-                commit: 0.2,
-                score: 0.2,
-            },
-        })
+/// greedy passes task 0; γ=1 passes tasks 0 to 2; γ=3 passes none, and guiding tests only on task 0. Task 3 has no guiding
+/// tests.
+fn session(task: usize, cell: usize) -> Session {
+    let held_out = [task == 0, task <= 2, false][cell];
+    let mut session = Session::judged(held_out, held_out || (task == 0 && cell == 2));
+    session.guiding = session.guiding.filter(|_| task != 3);
+    session.tokens = 100 + task;
+    for text in [&mut session.program, &mut session.prompt, &mut session.message, &mut session.test] {
+        *text = HOSTILE.to_owned();
     }
+    let source = if cell == 0 { Source::Candidate { index: 0 } } else { Source::Guided };
+    session.steps = vec![step(source)];
+    session
 }
 
 fn small_run() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let task = |id: &&str| Task {
-        id: (*id).to_owned(),
-        prompt: String::new(),
-        prompt_kind: PromptKind::Text,
-        entry_point: None,
-        imports: String::new(),
-        setup: String::new(),
-        guiding_tests: vec![],
-        held_out_tests: vec![],
-        reference_solution: None,
-    };
-    let (config, tasks) = (config(), TASKS.iter().map(task).collect::<Vec<_>>());
-    let model = ModelInfo {
-        name: HOSTILE.into(),
-        file: "m.gguf".into(),
-        sha256: "0".into(),
-        architecture: "qwen2".into(),
-        quantization: "Q4_K_M".into(),
-        arithmetic: "cpu".into(),
-    };
-    let dataset = DatasetInfo { name: "fake".into(), sha256: "1".into(), tasks: 4 };
-    let part = Part {
-        process: String::new(),
-        finished_before: 0,
-        vigor: "0.1.0".into(),
-        binary_sha256: "2".into(),
-        device: "cpu".into(),
-        threads: 2,
-        simd: "avx2".into(),
-        concurrency: 1,
-        sandbox: vec![],
-        python: "3".into(),
-    };
-    let manifest = RunManifest::new(&config, model, dataset, &tasks, part);
-    let mut journal = Journal::open(dir.path(), manifest).unwrap();
-    execute(&mut journal, &config, &tasks, &Scripted, &NoProgress, &AtomicBool::new(false)).unwrap();
+    let tasks = TASKS.map(str::to_owned).to_vec();
+    write(
+        dir.path(),
+        &Run { name: "small", seed: 7, model: HOSTILE, tasks, ..Run::default() },
+        |task, cell| Some(session(task, cell)),
+    );
     dir
 }
 
@@ -188,13 +89,53 @@ fn the_table_adds_up() {
     assert_eq!(column(|row| row.passed_guiding), [1, 3, 1]);
     assert_eq!(column(|row| row.unguided), [1, 1, 1]);
     assert_eq!(column(|row| row.tokens), [406, 406, 406]);
-    assert_eq!(column(|row| row.forward_passes), [120, 120, 120]);
+    assert_eq!(column(|row| row.forward_passes), [200, 200, 200]);
     assert_eq!(column(|row| row.executions), [16, 16, 16]);
     assert_eq!(table.cells[1].seconds, Some(8.0));
     assert_eq!((table.cells[0].gamma, table.cells[2].gamma), (None, Some(3.0)));
     assert_eq!(table.union, (4, 3));
     let paired: Vec<_> = table.paired.iter().map(|p| (p.gained, p.lost, p.p)).collect();
-    assert_eq!(paired, [(2, 0, 0.5), (0, 1, 1.0)]);
+    assert_eq!(paired, [(2, 0, Some(0.5)), (0, 1, Some(1.0))]);
+}
+
+/// What `vigor eval` leaves out, the table of a run leaves out.
+#[test]
+fn tasks_without_held_out_tests_count_in_no_rate_of_them() {
+    for without in [vec![], vec![1, 3], vec![0, 1, 2, 3]] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &Run::default(), |task, cell| {
+            let mut session = session(task, cell);
+            session.held_out = session.held_out.filter(|_| !without.contains(&task));
+            // γ=3 is not finished.
+            (cell < 2 || task < 2).then_some(session)
+        });
+        let study = Study::open(&[PathBuf::from(dir.path())]).unwrap();
+        let evaluation = study.evaluate(&EvaluationOptions::default()).unwrap();
+        let paths = report(dir.path()).unwrap();
+        let table = &paths.table;
+        for (row, cell) in table.cells.iter().zip(&evaluation.cells) {
+            let scores = &cell.held_out;
+            assert_eq!((row.judged, row.passed_held_out), (scores.tasks, scores.passed), "{}", row.cell);
+            assert_eq!(row.interval, scores.interval.map(|interval| (interval.low, interval.high)));
+            assert_eq!(row.tasks, cell.finished);
+        }
+        for (row, against) in table.paired.iter().zip(&evaluation.against) {
+            let paired = &against.held_out;
+            assert_eq!((row.tasks, row.p), (paired.tasks, paired.mcnemar_p), "{}", row.cell);
+            assert_eq!((row.gained, row.lost), (paired.gained.unwrap_or(0), paired.lost.unwrap_or(0)));
+        }
+        let union = evaluation.union.held_out;
+        assert_eq!((table.union, table.without_tests), ((union.tasks, union.passed), without.len()));
+
+        let page = std::fs::read_to_string(&paths.overview).unwrap();
+        let note = format!("{} of 4 tasks have no held-out test", without.len());
+        for text in [table.text(), table.markdown(), page.clone()] {
+            assert_eq!(text.contains(&note), !without.is_empty(), "{text}");
+        }
+        let squares = page.matches(">□</a>").count();
+        assert_eq!(squares, table.cells.iter().map(|row| row.tasks - row.judged).sum::<usize>());
+        assert_eq!(page.contains("no held-out tests"), squares > 0, "the legend names what there is");
+    }
 }
 
 #[test]
@@ -203,15 +144,15 @@ fn the_table_as_text_is_aligned_and_as_markdown_is_a_table() {
     let text = table.text();
     let lines: Vec<&str> = text.lines().take(5).collect();
     assert!(lines[0].starts_with("cell        method  "), "{text}");
-    assert!(lines[3].starts_with("eg-cfg γ=1  eg-cfg  1      4                3  75.0"), "{text}");
-    assert!(lines[3].ends_with("406        101.5       120    16      8.0      50.8"), "{text}");
+    assert!(lines[3].starts_with("eg-cfg γ=1  eg-cfg  1      4                3   4  75.0"), "{text}");
+    assert!(lines[3].ends_with("406        101.5       200    16      8.0      50.8"), "{text}");
     let widths: BTreeSet<usize> = lines.iter().map(|line| line.chars().count()).collect();
     assert_eq!(widths.len(), 1, "{text}");
     let markdown = table.markdown();
     let columns: BTreeSet<usize> = markdown.lines().take(5).map(|line| line.matches('|').count()).collect();
-    assert_eq!(columns.into_iter().collect::<Vec<_>>(), [16], "{markdown}");
+    assert_eq!(columns.into_iter().collect::<Vec<_>>(), [17], "{markdown}");
     assert!(
-        markdown.contains("| eg-cfg γ=1 | eg-cfg | 1 | 4 | 3 | 75.0 | 30.1 – 95.4 | 3 | 1 | 406 |"),
+        markdown.contains("| eg-cfg γ=1 | eg-cfg | 1 | 4 | 3 | 4 | 75.0 | 30.1 – 95.4 | 3 | 1 | 406 |"),
         "{markdown}"
     );
 }
@@ -307,16 +248,16 @@ fn a_session_page_shows_what_happened() {
     }
     for shown in [
         "decoded under guidance, γ = 3",
-        "1 not the plain model&#39;s choice",
-        "1/2 tests",
+        "1, of which guidance changed 1",
+        "1/2 tests: exception",
+        "not run",
         "only the guiding tests passed",
-        "guiding 2/2",
+        "guiding 1/1",
         "held-out 0/1",
         "cut at its cap",
         "log p -2.50 (line -1.25) · 9 tokens · ended by horizon",
         "The same text as candidate 1.",
         "ended by the closing fence",
-        "assert f(1) == 1",
         "⟨U+202E⟩",
         "␛",
     ] {
@@ -392,8 +333,15 @@ fn unfinished_runs_have_reports_with_warnings() {
     assert!(warnings.contains("results.jsonl:6 is incomplete"), "{warnings}");
     assert!(warnings.contains("5 of 12 sessions are finished"), "{warnings}");
     assert_eq!(paths.table.cells[2].tasks, 1);
-    let overview = std::fs::read_to_string(paths.overview).unwrap();
+    let overview = std::fs::read_to_string(&paths.overview).unwrap();
     assert!(overview.contains("not finished") && overview.contains("5 of 12"));
     let last = std::fs::read_to_string(&paths.pages[4]).unwrap();
     assert!(last.contains("trace of this session is incomplete"));
+
+    // The result of a session may come before its trace.
+    edit(run.path(), "trace.jsonl", |text| text.split_inclusive('\n').take(12).collect());
+    let without = report(run.path()).unwrap();
+    assert_eq!(without.pages, paths.pages);
+    let last = std::fs::read_to_string(&without.pages[4]).unwrap();
+    assert!(last.contains("trace of this session is incomplete") && !last.contains("class=\"step\""));
 }

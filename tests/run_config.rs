@@ -1,11 +1,12 @@
 //! Experiments as users write them: what they mean, and what they are told when they are wrong.
 
+mod fake_run;
+
 use std::path::Path;
 
 use vigor::run::config::SandboxPolicy;
 use vigor::run::{RunConfig, select_tasks};
 use vigor::session::method::{MethodConfig, Sampler};
-use vigor::task::{PromptKind, Task};
 
 const HEAD: &str = "[run]\nname = \"x\"\n[model]\nname = \"m\"\n[dataset]\nname = \"humaneval\"\n";
 
@@ -188,31 +189,20 @@ fn the_decisive_part_leaves_out_only_what_cannot_change_results() {
 
 #[test]
 fn tasks_are_selected_in_the_datasets_order() {
-    let task = |i: usize| Task {
-        id: format!("T/{i}"),
-        prompt: String::new(),
-        prompt_kind: PromptKind::Text,
-        entry_point: None,
-        imports: String::new(),
-        setup: String::new(),
-        guiding_tests: vec![],
-        held_out_tests: vec![],
-        reference_solution: None,
-    };
     let select = |keys: &str| {
         let text = format!("{HEAD}{keys}\n[[method]]\nmethod = \"greedy\"\n");
         let config = RunConfig::parse(&text, Path::new("x.toml")).unwrap();
-        select_tasks(&config.dataset, (0..6).map(task).collect())
+        select_tasks(&config.dataset, fake_run::tasks(6))
             .map(|tasks| tasks.into_iter().map(|task| task.id).collect::<Vec<_>>())
             .map_err(|error| error.to_string())
     };
     assert_eq!(select("").unwrap().len(), 6);
-    assert_eq!(select("offset = 4").unwrap(), ["T/4", "T/5"]);
-    assert_eq!(select("offset = 1\nlimit = 2").unwrap(), ["T/1", "T/2"]);
-    assert_eq!(select("tasks = [\"T/5\", \"T/0\"]").unwrap(), ["T/0", "T/5"]);
-    assert_eq!(select("tasks = [\"T/5\", \"T/0\"]\noffset = 1").unwrap(), ["T/5"]);
-    let error = select("tasks = [\"T/9\"]").unwrap_err();
-    assert!(error.contains("no task \"T/9\"") && error.contains("T/0"), "{error}");
+    assert_eq!(select("offset = 4").unwrap(), ["Fake/4", "Fake/5"]);
+    assert_eq!(select("offset = 1\nlimit = 2").unwrap(), ["Fake/1", "Fake/2"]);
+    assert_eq!(select("tasks = [\"Fake/5\", \"Fake/0\"]").unwrap(), ["Fake/0", "Fake/5"]);
+    assert_eq!(select("tasks = [\"Fake/5\", \"Fake/0\"]\noffset = 1").unwrap(), ["Fake/5"]);
+    let error = select("tasks = [\"Fake/9\"]").unwrap_err();
+    assert!(error.contains("no task \"Fake/9\"") && error.contains("Fake/0"), "{error}");
     assert!(select("offset = 6").unwrap_err().contains("leave none of its 6 tasks"));
 }
 

@@ -79,5 +79,5 @@ fn the_page_of_five_hundred_tasks_is_small() {
     let differ = (0..500)
         .filter(|&task| (1..20).any(|cell| outcome(task, cell).held_out != outcome(task, 0).held_out));
     assert_eq!(500 - same, differ.count());
-    assert!(html.contains(&format!("only the {} tasks of 500", 500 - same)));
+    assert!(html.contains(&format!("only tasks on which cells differ: {} of 500", 500 - same)));
 }

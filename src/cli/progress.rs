@@ -132,12 +132,11 @@ impl Progress for RunBar {
     fn session_finished(&self, _index: usize, result: &ResultRow, timing: &TimingRow) {
         self.bar.inc(1);
         if !self.terminal {
-            let verdict = if result.is_skipped() {
-                "skipped"
-            } else if result.passed_held_out {
-                "passed"
-            } else {
-                "failed"
+            let verdict = match result.held_out_verdict() {
+                _ if result.is_skipped() => "skipped",
+                Some(true) => "passed",
+                Some(false) => "failed",
+                None => "no held-out tests",
             };
             tell!(
                 "{:<16} {:<16} {verdict}  {:>3} steps {:>5} tokens {:>6.1} s  ({:.0} tokens/s)",

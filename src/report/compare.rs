@@ -124,7 +124,7 @@ impl Evaluation {
             body.raw("</section>\n");
         }
         body.raw("</main>");
-        page(&format!("{} – vigor", names.join(", ")), &body)
+        page(&format!("{} – vigor", names.join(", ")), &body, None)
     }
 }
 

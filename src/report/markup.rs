@@ -81,24 +81,31 @@ impl Markup {
 }
 
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+/// Moves between the steps of a session.
+pub const SESSION: &str = include_str!("session.js");
+/// Explains the map of a run, and moves in it.
+pub const MAP: &str = include_str!("map.js");
 
 /// A whole page with style and script inside. Its policy lets nothing load and only that script run, so
 /// even a hole in the escaping would stay harmless.
-pub fn page(title: &str, body: &Markup) -> String {
+pub fn page(title: &str, body: &Markup, script: Option<&'static str>) -> String {
+    let allowed = script.map(|script| format!("'sha256-{}'", base64(&Sha256::digest(script))));
     let mut page = Markup::new();
     page.raw("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta");
     page.attr("http-equiv", "Content-Security-Policy").attr(
         "content",
         format!(
-            "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'",
-            base64(&Sha256::digest(SCRIPT))
+            "default-src 'none'; style-src 'unsafe-inline'; script-src {}",
+            allowed.as_deref().unwrap_or("'none'")
         ),
     );
     page.raw(">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.raw("<meta name=\"color-scheme\" content=\"light dark\">\n").element("title", "", title);
     page.raw("\n<style>\n").raw(STYLE).raw("</style>\n</head>\n<body>\n").add(body);
-    page.raw("\n<script>").raw(SCRIPT).raw("</script>\n</body>\n</html>\n");
+    if let Some(script) = script {
+        page.raw("\n<script>").raw(script).raw("</script>");
+    }
+    page.raw("\n</body>\n</html>\n");
     page.into_string()
 }
 

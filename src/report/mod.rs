@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::run::RunError;
+use crate::session::trace::Event;
 pub use evaluation::{Evaluation, EvaluationOptions};
 pub use read::RunFiles;
 pub use rejudge::Judge;
@@ -146,7 +147,7 @@ pub struct ReportPaths {
     pub overview: PathBuf,
     /// The summary in Markdown.
     pub summary: PathBuf,
-    /// One page a session that has a trace, in session order.
+    /// One page a session that has a result or a trace, in session order.
     pub pages: Vec<PathBuf>,
     /// The summary as numbers.
     pub table: Table,
@@ -166,19 +167,25 @@ pub fn report(run_dir: &Path) -> Result<ReportPaths, ReportError> {
     let pages_dir = run_dir.join("trace_html");
     std::fs::create_dir_all(&pages_dir).map_err(|e| RunError::io("create", &pages_dir, e))?;
 
-    let mut pages = Vec::new();
-    let mut linked = vec![false; run.manifest.sessions()];
+    let write_page = |index: usize, trace: &[Event]| {
+        write(&pages_dir.join(&names[index]), &session_page::render(&run, index, trace, &names))
+    };
+    let mut links: Vec<Option<&str>> = vec![None; names.len()];
     let warnings = run.each_trace(|index, trace| {
-        let path = pages_dir.join(&names[index]);
-        write(&path, &session_page::render(&run, index, trace))?;
-        linked[index] = true;
-        pages.push(path);
+        links[index] = Some(&names[index]);
+        write_page(index, trace)?;
         Ok(())
     })?;
+    // An interrupted run may have a result before its trace; the pages beside it lead to its page, too.
+    for (index, link) in links.iter_mut().enumerate() {
+        if link.is_none() && run.results[index].is_some() {
+            *link = Some(&names[index]);
+            write_page(index, &[])?;
+        }
+    }
     run.warnings.extend(warnings);
+    let pages = links.iter().flatten().map(|name| pages_dir.join(name)).collect();
 
-    let links: Vec<Option<&str>> =
-        names.iter().zip(&linked).map(|(name, linked)| linked.then_some(name.as_str())).collect();
     let overview_path = run_dir.join("report.html");
     write(&overview_path, &overview::render(&run, &table, &links))?;
     let summary = run_dir.join("evaluation").join("summary.md");

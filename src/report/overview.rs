@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::markup::{Markup, page};
+use super::markup::{MAP, Markup, page};
 use super::plot::{Dot, draw};
 use super::read::RunFiles;
 use super::table::{CellRow, HEADERS, PAIRED_HEADERS, Table};
@@ -25,14 +25,14 @@ pub fn render(run: &RunFiles, table: &Table, links: &[Option<&str>]) -> String {
 
     body.raw("<section><h2>Cells</h2>\n");
     rows(&mut body, &HEADERS, &table.rows());
-    if let Some(skipped) = table.skipped_sentence() {
-        body.element("p", "note", skipped);
+    for sentence in [table.without_tests_sentence(), table.skipped_sentence()].into_iter().flatten() {
+        body.raw("<p class=\"note\">").text(sentence).raw(".</p>");
     }
     body.raw("<p class=\"note\">").text(table.union_sentence());
     body.raw(
         ". That is a bound on what choosing among the cells could reach, not the score of a method. \
-         Tokens count discarded candidates; tokens/s is per second of session, of which several may run at once; \
-         runs are executed programs.</p></section>\n",
+         Tokens count discarded candidates; seconds are the sum over the sessions, of which several may run at once, and \
+         tokens/s is per second of session; forwards are forward passes; runs are executed programs.</p></section>\n",
     );
 
     if !table.paired.is_empty() {
@@ -49,7 +49,7 @@ pub fn render(run: &RunFiles, table: &Table, links: &[Option<&str>]) -> String {
     body.raw("</section>\n<section><details><summary>Manifest</summary><pre class=\"block\">\n");
     body.text(serde_json::to_string_pretty(&run.manifest).unwrap_or_default());
     body.raw("</pre></details></section>\n</main>");
-    page(&format!("{} – vigor", run.manifest.name), &body)
+    page(&format!("{} – vigor", run.manifest.name), &body, Some(MAP))
 }
 
 fn facts(body: &mut Markup, run: &RunFiles) {
@@ -80,8 +80,8 @@ fn facts(body: &mut Markup, run: &RunFiles) {
 }
 
 fn dot(row: &CellRow) -> Dot {
-    let rate = row.passed_held_out as f64 / row.tasks as f64;
-    Dot { name: row.cell.clone(), value: (row.tasks > 0).then_some((rate, row.interval)) }
+    let rate = row.passed_held_out as f64 / row.judged as f64;
+    Dot { name: row.cell.clone(), value: row.interval.map(|interval| (rate, interval)) }
 }
 
 /// A table of numbers.
@@ -101,36 +101,37 @@ pub(super) fn rows(body: &mut Markup, headers: &[impl std::fmt::Display], rows: 
     body.raw("</tbody></table></div>\n");
 }
 
-/// Stands for a session that was skipped.
-const SKIPPED: &str = "–";
+/// How a session looks: class, glyph (so that colour is not needed) and words.
+pub(super) type Outcome = (&'static str, &'static str, &'static str);
+
+const PASSED: Outcome = ("pass", "●", "held-out tests passed");
+const GUIDING: Outcome = ("half", "◐", "only the guiding tests passed");
+const FAILED: Outcome = ("fail", "○", "failed");
+const UNJUDGED: Outcome = ("none", "□", "no held-out tests");
+const UNFINISHED: Outcome = ("none", "·", "not finished");
+const SKIPPED: Outcome = ("none", "–", "skipped, an earlier cell had solved the task");
 
 /// Tasks by cells, each a square that leads to its session.
 fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
     body.raw("<p class=\"legend\">");
-    for (class, glyph, meaning) in [
-        ("pass", "●", "held-out tests passed"),
-        ("half", "◐", "only the guiding tests passed"),
-        ("fail", "○", "failed"),
-        ("none", "·", "not finished"),
-        ("none", SKIPPED, "skipped, an earlier cell had solved the task"),
-    ] {
-        if glyph != SKIPPED || run.skipped.iter().any(Option::is_some) {
+    for known in [PASSED, GUIDING, FAILED, UNJUDGED, UNFINISHED, SKIPPED] {
+        if (0..run.results.len()).any(|session| seen(run, session) == known) {
+            let (class, glyph, meaning) = known;
             body.raw("<span>").element("i", class, glyph).text(" ").text(meaning).raw("</span> ");
         }
     }
     body.raw("</p>\n");
     let width = run.manifest.cells.len();
-    let of_task = |task: usize| &run.results[task * width..(task + 1) * width];
     let differs = |task: &usize| {
-        let mut passed = of_task(*task).iter().flatten().map(|row| row.passed_held_out);
+        let rows = run.results[task * width..][..width].iter().flatten();
+        let mut passed = rows.filter_map(ResultRow::held_out_verdict);
         passed.next().is_some_and(|first| passed.any(|other| other != first))
     };
     let tasks = run.manifest.task_ids.len();
     let differing = (0..tasks).filter(differs).count();
     if width > 1 {
         body.raw("<p><label><input type=\"checkbox\" id=\"differ\"/> ");
-        body.text(format!("only the {differing} tasks of {tasks} on which cells differ"))
-            .raw("</label></p>\n");
+        body.text(format!("only tasks on which cells differ: {differing} of {tasks}")).raw("</label></p>\n");
     }
     // What a square means stands in its row, its column and the legend; a script puts it together where the pointer is, as
     // thousands of titles would double the page.
@@ -142,12 +143,8 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
     body.raw("</tr></thead><tbody>\n");
     for (t, task) in run.manifest.task_ids.iter().enumerate() {
         body.raw(if differs(&t) { "<tr>" } else { "<tr class=\"same\">" }).element("th", "", task);
-        let skipped = &run.skipped[t * width..];
-        for ((result, skipped), link) in of_task(t).iter().zip(skipped).zip(&links[t * width..]) {
-            let (class, glyph, _) = match skipped {
-                Some(_) => ("none", SKIPPED, ""),
-                None => outcome(result.as_ref()),
-            };
+        for (session, link) in (t * width..).zip(&links[t * width..][..width]) {
+            let (class, glyph, _) = seen(run, session);
             match link {
                 Some(link) => {
                     body.raw("<td><a").attr("href", format!("trace_html/{link}")).attr("class", class);
@@ -166,12 +163,15 @@ fn heat_map(body: &mut Markup, run: &RunFiles, links: &[Option<&str>]) {
 /// With more tasks than this the map's rows are low.
 const DENSE: usize = 60;
 
-/// How a result looks: class, glyph (so that colour is not needed) and words.
-pub(super) fn outcome(result: Option<&ResultRow>) -> (&'static str, &'static str, &'static str) {
-    match result {
-        None => ("none", "·", "not finished"),
-        Some(row) if row.passed_held_out => ("pass", "●", "held-out tests passed"),
-        Some(row) if row.passed_guiding => ("half", "◐", "only the guiding tests passed"),
-        Some(_) => ("fail", "○", "failed"),
+/// What a session of the run came to.
+pub(super) fn seen(run: &RunFiles, session: usize) -> Outcome {
+    let Some(row) = &run.results[session] else {
+        return if run.skipped[session].is_some() { SKIPPED } else { UNFINISHED };
+    };
+    match row.held_out_verdict() {
+        None => UNJUDGED,
+        Some(true) => PASSED,
+        Some(false) if row.passed_guiding => GUIDING,
+        Some(false) => FAILED,
     }
 }

@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::markup::Markup;
 
-/// A cell, its pass rate and its interval, as fractions; `None` where nothing is finished.
+/// A cell, its pass rate and its interval, as fractions; `None` where no held-out test has judged a session.
 pub struct Dot {
     /// Name of the cell.
     pub name: String,
@@ -57,7 +57,7 @@ pub fn draw(cells: &[Dot]) -> Markup {
         let y = TOP + ROW * (i as f64 + 0.5);
         label_at(&mut svg, "name", "end", (label - 12.0, y + 4.5), &dot.name);
         let Some((rate, (low, high))) = dot.value else {
-            label_at(&mut svg, "tick", "start", (x(0.0) + 8.0, y + 4.5), "no finished session");
+            label_at(&mut svg, "tick", "start", (x(0.0) + 8.0, y + 4.5), "no held-out verdict");
             continue;
         };
         line(&mut svg, "whisker", (x(low), y), (x(high), y));

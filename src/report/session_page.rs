@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::markup::{Markup, page};
-use super::overview::outcome;
+use super::diverge::source;
+use super::markup::{Markup, SESSION, page};
+use super::overview::seen;
 use super::read::RunFiles;
 use crate::engine::Guidance;
 use crate::session::trace::{
     Candidate, DecodedToken, EndReason, Event, Execution, Gate, LineClass, Source, Start, Step, TestVerdict,
 };
 
-/// The page of session `index` of the run.
-pub fn render(run: &RunFiles, index: usize, events: &[Event]) -> String {
+/// The page of session `index` of the run; `names` are those of all pages.
+pub fn render(run: &RunFiles, index: usize, events: &[Event], names: &[String]) -> String {
     let cell = &run.manifest.cells[index % run.manifest.cells.len()];
     let task = &run.manifest.task_ids[index / run.manifest.cells.len()];
     let start = events.iter().find_map(|event| match event {
@@ -37,11 +38,16 @@ pub fn render(run: &RunFiles, index: usize, events: &[Event]) -> String {
     body.text(&run.manifest.name).raw("</a> · ").text(&cell.name).raw("</p>");
     body.element("h1", "", task);
     summary(&mut body, run, index, end.map(|end| end.reason));
+    neighbours(&mut body, run, index, names);
     body.raw("</header>\n<div class=\"columns\">\n<aside><div class=\"sticky\"><h2>Program</h2>\n");
-    program(&mut body, &steps);
+    program(&mut body, &steps, cell.config.guidance());
     if let Some(end) = end {
         body.raw("<details><summary>Final program</summary>").element("pre", "block", &end.program);
         body.raw("</details>");
+    }
+    if steps.iter().any(|step| step.decision.source == Source::Guided) {
+        body.raw("<p class=\"note\"><span class=\"token changed\">token</span> guidance changed the most probable token; ");
+        body.raw("its probabilities stand in its title, and under Tokens.</p>");
     }
     body.raw("<p class=\"note keys\"><kbd>j</kbd> <kbd>k</kbd> or <kbd>→</kbd> <kbd>←</kbd> next and previous step</p>");
     body.raw("</div></aside>\n<div class=\"steps\">\n");
@@ -56,12 +62,12 @@ pub fn render(run: &RunFiles, index: usize, events: &[Event]) -> String {
     }
     final_tests(&mut body, run, index, start);
     body.raw("</div>\n</div>\n</main>");
-    page(&format!("{task} · {} – vigor", cell.name), &body)
+    page(&format!("{task} · {} – vigor", cell.name), &body, Some(SESSION))
 }
 
 fn summary(body: &mut Markup, run: &RunFiles, index: usize, end: Option<EndReason>) {
     let result = run.results[index].as_ref();
-    let (class, glyph, meaning) = outcome(result);
+    let (class, glyph, meaning) = seen(run, index);
     body.raw("<p class=\"chips\">").raw("<span").attr("class", format!("chip {class}"));
     body.raw(">").raw(glyph).raw(" ").raw(meaning).raw("</span>");
     let mut chip = |text: String| {
@@ -74,7 +80,9 @@ fn summary(body: &mut Markup, run: &RunFiles, index: usize, end: Option<EndReaso
         } else {
             chip("unguided".to_owned());
         }
-        chip(format!("held-out {}/{}", passed(&row.held_out), row.held_out.len()));
+        if row.held_out_verdict().is_some() {
+            chip(format!("held-out {}/{}", passed(&row.held_out), row.held_out.len()));
+        }
         chip(format!("{} tokens generated", row.generated_tokens));
         chip(format!("{} committed", row.committed_tokens));
         chip(format!("{} programs run", row.executions));
@@ -86,6 +94,28 @@ fn summary(body: &mut Markup, run: &RunFiles, index: usize, end: Option<EndReaso
         chip(end_words(end).to_owned());
     }
     body.raw("</p>");
+}
+
+/// Links to the sessions before and after it: of the same task in other cells, and of other tasks in the same cell.
+fn neighbours(body: &mut Markup, run: &RunFiles, index: usize, names: &[String]) {
+    let width = run.manifest.cells.len();
+    let finished = |other: &usize| run.results[*other].is_some();
+    let first = index - index % width;
+    let cell = |other: usize| run.manifest.cells[other % width].name.as_str();
+    let task = |other: usize| run.manifest.task_ids[other / width].as_str();
+    let in_column = |sessions: std::ops::Range<usize>| sessions.step_by(width);
+    let links = [
+        ("← ", (first..index).rfind(finished).map(|other| (other, cell(other)))),
+        ("→ ", (index + 1..first + width).find(finished).map(|other| (other, cell(other)))),
+        ("↑ ", in_column(index % width..index).rfind(finished).map(|other| (other, task(other)))),
+        ("↓ ", in_column(index + width..names.len()).find(finished).map(|other| (other, task(other)))),
+    ];
+    body.raw("<nav>");
+    for (arrow, link) in links {
+        let Some((other, name)) = link else { continue };
+        body.raw("<a").attr("href", &names[other]).raw(">").raw(arrow).text(name).raw("</a> ");
+    }
+    body.raw("</nav>\n");
 }
 
 fn end_words(end: EndReason) -> &'static str {
@@ -101,14 +131,22 @@ fn end_words(end: EndReason) -> &'static str {
     }
 }
 
-/// The committed lines, each leading to the step that committed it.
-fn program(body: &mut Markup, steps: &[&Step]) {
+/// The committed lines, each leading to the step that committed it, with the number of its tokens that guidance changed.
+fn program(body: &mut Markup, steps: &[&Step], guidance: Option<Guidance>) {
     body.raw("<ol class=\"program\">");
     for step in steps {
+        let positions = step.tokens.iter().filter_map(|token| position(token, guidance));
+        let changes = positions.filter(|position| position.plain_choice.is_some()).count();
         for (i, line) in step.decision.text.lines().enumerate() {
-            body.raw("<li><a").attr("href", format!("#s{}", step.step)).attr("data-step", step.step).raw(">");
+            body.raw("<li><a").attr("href", format!("#s{}", step.step)).raw(">");
             let number = if i == 0 { step.step.to_string() } else { String::new() };
-            body.element("span", "no", number).element("code", "", line).raw("</a></li>\n");
+            body.element("span", "no", number).element("code", "", line);
+            if i == 0 && changes > 0 {
+                body.raw("<span class=\"changes\"")
+                    .attr("title", format!("guidance changed {changes} tokens"));
+                body.raw(">").text(changes).raw("</span>");
+            }
+            body.raw("</a></li>\n");
         }
     }
     body.raw("</ol>\n");
@@ -125,15 +163,10 @@ fn beginning(body: &mut Markup, start: &Start) {
 fn render_step(body: &mut Markup, step: &Step, guidance: Option<Guidance>, vocabulary: &HashMap<u32, &str>) {
     body.raw("<section class=\"step\" tabindex=\"-1\"").attr("id", format!("s{}", step.step)).raw(">\n<h2>");
     body.text(format!("Step {}", step.step)).raw(" <span class=\"muted\">");
-    match step.decision.source {
-        Source::Greedy => body.raw("decoded greedily"),
-        Source::Guided => {
-            body.raw("decoded under guidance");
-            body.text(guidance.map(|guidance| format!(", γ = {}", guidance.gamma)).unwrap_or_default())
-        }
-        Source::Candidate { index } => body.text(format!("candidate {index}")),
-        Source::Nothing => body.raw("nothing committed"),
-    };
+    body.text(source(step.decision.source));
+    if let (Source::Guided, Some(guidance)) = (step.decision.source, guidance) {
+        body.text(format!(", γ = {}", guidance.gamma));
+    }
     body.raw("</span></h2>\n");
     if !step.decision.text.is_empty() {
         body.element("pre", "committed", &step.decision.text);
@@ -180,11 +213,13 @@ fn render_candidate(body: &mut Markup, candidate: &Candidate, chosen: bool) {
         Gate::Incomplete => body.element("span", "chip", "incomplete"),
         Gate::Invalid { message } => body.element("span", "chip fail", format!("invalid: {message}")),
     };
-    if let Some(execution) = &candidate.execution {
-        let all = execution.passed == execution.tests.len() && !execution.tests.is_empty();
-        body.raw("<span").attr("class", if all { "chip pass" } else { "chip fail" }).raw(">");
-        body.text(format!("{}/{} tests", execution.passed, execution.tests.len())).raw("</span>");
-    }
+    match &candidate.execution {
+        Some(execution) => {
+            let all = execution.passed == execution.tests.len() && !execution.tests.is_empty();
+            body.element("span", if all { "chip pass" } else { "chip fail" }, tests_in_words(execution))
+        }
+        None => body.element("span", "chip", "not run"),
+    };
     body.raw("<span class=\"muted nums\">").text(format!(
         "log p {:.2} (line {:.2}) · {} tokens · ended by {}",
         candidate.logprob, candidate.line_logprob, candidate.tokens, candidate.ended
@@ -205,6 +240,19 @@ fn render_candidate(body: &mut Markup, candidate: &Candidate, chosen: bool) {
         render_execution(body, execution);
     }
     body.raw("</article>\n");
+}
+
+/// How many tests passed, and the kinds of the other verdicts.
+fn tests_in_words(execution: &Execution) -> String {
+    let mut text = format!("{}/{} tests", execution.passed, execution.tests.len());
+    let mut kinds: Vec<&str> = execution.tests.iter().map(|test| test.kind.as_str()).collect();
+    kinds.retain(|kind| *kind != "passed");
+    kinds.sort_unstable();
+    kinds.dedup();
+    if !kinds.is_empty() {
+        text.push_str(&format!(": {}", kinds.join(", ")));
+    }
+    text
 }
 
 fn render_execution(body: &mut Markup, execution: &Execution) {
@@ -233,7 +281,7 @@ struct Position {
     q: Option<f32>,
     /// Share under guidance, among the listed alternatives.
     w: f64,
-    /// The listed alternative that the plain model prefers to the token, if any.
+    /// The plain model's most probable token, where guidance made it another.
     plain_choice: Option<u32>,
 }
 
@@ -246,12 +294,13 @@ fn position(token: &DecodedToken, guidance: Option<Guidance>) -> Option<Position
     // Relative to the greatest, so that no exponential overflows.
     let greatest = token.top.iter().map(|a| mixed(a.p, a.q)).fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = token.top.iter().map(|a| (mixed(a.p, a.q) - greatest).exp()).sum();
-    let best = token.top.iter().max_by(|a, b| a.p.total_cmp(&b.p))?;
+    let plain = token.top.iter().max_by(|a, b| a.p.total_cmp(&b.p))?;
+    let guided = token.top.iter().max_by(|a, b| mixed(a.p, a.q).total_cmp(&mixed(b.p, b.q)))?;
     Some(Position {
         p: own.p,
         q: own.q,
         w: (mixed(own.p, own.q) - greatest).exp() / sum,
-        plain_choice: (best.p > own.p).then_some(best.id),
+        plain_choice: (plain.p > guided.p).then_some(plain.id),
     })
 }
 
@@ -277,10 +326,13 @@ fn tokens(
         body.attr("title", title).raw(">").text(token.text.replace('\n', "↵")).raw("</span>");
     }
     body.raw("</p>\n");
-    let changes = positions.iter().flatten().filter(|position| position.plain_choice.is_some()).count();
     body.raw("<details><summary>Tokens <span class=\"muted\">").text(tokens.len());
-    body.text(format!(", {changes} not the plain model's choice")).raw("</span></summary>");
-    body.raw("<table class=\"numbers tokens\"><thead><tr><th>token</th><th>p</th><th>q</th><th>w</th>");
+    if positions.iter().flatten().any(|position| position.q.is_some()) {
+        let changes = positions.iter().flatten().filter(|position| position.plain_choice.is_some()).count();
+        body.text(format!(", of which guidance changed {changes}"));
+    }
+    body.raw("</span></summary>");
+    body.raw("<div class=\"scroll\"><table class=\"numbers tokens\"><thead><tr><th>token</th><th>p</th><th>q</th><th>w</th>");
     body.raw("<th>plain choice</th></tr></thead><tbody>\n");
     for (token, position) in tokens.iter().zip(&positions) {
         let changed = position.as_ref().is_some_and(|position| position.plain_choice.is_some());
@@ -296,8 +348,9 @@ fn tokens(
         body.element("td", "", position.plain_choice.map(name).unwrap_or_default()).raw("</tr>\n");
     }
     body.raw(
-        "</tbody></table><p class=\"note\">p: plain prompt. q: prompt with the signal. w: under guidance, \
-              as a share of the recorded alternatives.</p></details>\n",
+        "</tbody></table></div><p class=\"note\">p: plain prompt. q: prompt with the signal. w: under guidance, \
+              as a share of the recorded alternatives. Plain choice: the most probable token of the plain prompt, where guidance \
+              made it another.</p></details>\n",
     );
 }
 

@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::evaluation_tables::p_value;
+use super::evaluation_tables::{optional, p_value, range};
 use super::read::RunFiles;
 use super::sheet::one_line;
 use super::stats::{mcnemar, wilson};
@@ -18,10 +18,12 @@ pub struct CellRow {
     pub gamma: Option<f64>,
     /// Finished sessions, one a task.
     pub tasks: usize,
+    /// Those of them whose task has held-out tests. The others count in no rate.
+    pub judged: usize,
     /// Programs that passed all held-out tests: the score.
     pub passed_held_out: usize,
-    /// Its 95 % Wilson interval, as fractions.
-    pub interval: (f64, f64),
+    /// Its 95 % Wilson interval, as fractions; `None` where nothing was judged.
+    pub interval: Option<(f64, f64)>,
     /// Programs that passed all guiding tests.
     pub passed_guiding: usize,
     /// Tasks that had no usable guiding test.
@@ -36,19 +38,19 @@ pub struct CellRow {
     pub seconds: Option<f64>,
 }
 
-/// A cell compared with the run's first cell, on the tasks that both have finished.
+/// A cell compared with the run's first cell, on the tasks with held-out tests that both have finished.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Paired {
     /// Name of the cell.
     pub cell: String,
-    /// Tasks that both have finished.
+    /// Those tasks.
     pub tasks: usize,
     /// Tasks that this cell passes and the first one does not.
     pub gained: usize,
     /// Tasks that the first cell passes and this one does not.
     pub lost: usize,
-    /// p-value of the exact McNemar test.
-    pub p: f64,
+    /// p-value of the exact McNemar test; `None` where there is no such task.
+    pub p: Option<f64>,
 }
 
 /// The summary of a run.
@@ -61,16 +63,18 @@ pub struct Table {
     /// Each cell but the first, compared with the first, on held-out tests. Empty where sessions were skipped: the tasks
     /// that two cells share are then those that the earlier one failed.
     pub paired: Vec<Paired>,
-    /// Tasks with a finished session, and those that at least one cell passes on held-out tests. A bound on
-    /// what choosing among the cells could reach, not the score of a method.
+    /// Tasks with held-out tests and a finished session, and those that at least one cell passes on held-out tests. A
+    /// bound on what choosing among the cells could reach, not the score of a method.
     pub union: (usize, usize),
+    /// Tasks with a finished session that have no held-out test.
+    pub without_tests: usize,
 }
 
 impl Table {
     /// Adds up the sessions of a run.
     pub(super) fn new(run: &RunFiles) -> Self {
         let width = run.manifest.cells.len();
-        let passed = |session: usize| run.results[session].as_ref().map(|row| row.passed_held_out);
+        let passed = |session: usize| run.results[session].as_ref()?.held_out_verdict();
         let tasks = || 0..run.manifest.task_ids.len();
         let cells = (0..width).map(|cell| cell_row(run, cell)).collect();
         let skipped: Vec<usize> =
@@ -84,7 +88,8 @@ impl Table {
                 let gained = both.iter().filter(|pair| **pair == (false, true)).count();
                 let lost = both.iter().filter(|pair| **pair == (true, false)).count();
                 let cell = run.manifest.cells[cell].name.clone();
-                Paired { cell, tasks: both.len(), gained, lost, p: mcnemar(gained, lost) }
+                let p = (!both.is_empty()).then(|| mcnemar(gained, lost));
+                Paired { cell, tasks: both.len(), gained, lost, p }
             })
             .collect();
         let of_task = |task: usize| (0..width).filter_map(move |cell| passed(task * width + cell));
@@ -92,14 +97,19 @@ impl Table {
             tasks().filter(|&task| of_task(task).next().is_some()).count(),
             tasks().filter(|&task| of_task(task).any(|passed| passed)).count(),
         );
-        Self { cells, skipped, paired, union }
+        let without_tests = run.results.chunks(width).filter(|rows| {
+            let mut rows = rows.iter().flatten().peekable();
+            rows.peek().is_some() && rows.all(|row| row.held_out_verdict().is_none())
+        });
+        let without_tests = without_tests.count();
+        Self { cells, skipped, paired, union, without_tests }
     }
 
     /// The summary for a terminal, columns aligned.
     pub fn text(&self) -> String {
         let mut text = aligned(&HEADERS, &self.rows());
-        text.push_str(&format!("\n{}\n", self.union_sentence()));
-        text.extend(self.skipped_sentence().map(|sentence| sentence + "\n"));
+        text.push('\n');
+        text.extend(self.sentences().map(|sentence| sentence + "\n"));
         if !self.paired.is_empty() {
             text.push_str(&format!("\nCompared with {}, task by task:\n", self.cells[0].cell));
             text.push_str(&aligned(&PAIRED_HEADERS, &self.paired_rows()));
@@ -110,8 +120,7 @@ impl Table {
     /// The summary in Markdown.
     pub fn markdown(&self) -> String {
         let mut text = markdown(&HEADERS, &self.rows());
-        text.push_str(&format!("\n{}\n", escape(&self.union_sentence())));
-        text.extend(self.skipped_sentence().map(|sentence| format!("\n{}\n", escape(&sentence))));
+        text.extend(self.sentences().map(|sentence| format!("\n{}\n", escape(&sentence))));
         if !self.paired.is_empty() {
             text.push_str(&format!("\nCompared with {}, task by task:\n\n", escape(&self.cells[0].cell)));
             text.push_str(&markdown(&PAIRED_HEADERS, &self.paired_rows()));
@@ -119,10 +128,26 @@ impl Table {
         text
     }
 
+    /// What must be said below the table.
+    fn sentences(&self) -> impl Iterator<Item = String> {
+        let others = [self.without_tests_sentence(), self.skipped_sentence()];
+        std::iter::once(self.union_sentence()).chain(others.into_iter().flatten())
+    }
+
     /// What the union of the cells reaches, in words.
     pub(super) fn union_sentence(&self) -> String {
         let (tasks, passed) = self.union;
         format!("{passed} of {tasks} tasks are passed by at least one cell (held-out tests)")
+    }
+
+    /// What no held-out test judged, in words.
+    pub(super) fn without_tests_sentence(&self) -> Option<String> {
+        let (without, all) = (self.without_tests, self.union.0 + self.without_tests);
+        (without > 0).then(|| {
+            format!(
+                "{without} of {all} tasks have no held-out test; they do not count in the held-out columns"
+            )
+        })
     }
 
     /// What was skipped, in words.
@@ -152,7 +177,7 @@ impl Table {
                 paired.tasks.to_string(),
                 paired.gained.to_string(),
                 paired.lost.to_string(),
-                p_value(paired.p),
+                optional(paired.p, p_value),
             ]
         };
         self.paired.iter().map(row).collect()
@@ -164,31 +189,34 @@ fn cell_row(run: &RunFiles, cell: usize) -> CellRow {
     let sessions = || (cell..run.results.len()).step_by(width).filter(|&i| run.results[i].is_some());
     let rows: Vec<_> = sessions().filter_map(|i| run.results[i].as_ref()).collect();
     let count = |test: fn(&crate::run::files::ResultRow) -> bool| rows.iter().filter(|row| test(row)).count();
-    let passed_held_out = count(|row| row.passed_held_out);
+    let passed_held_out = count(|row| row.held_out_verdict() == Some(true));
+    let judged = count(|row| row.held_out_verdict().is_some());
     let config = &run.manifest.cells[cell].config;
     CellRow {
         cell: run.manifest.cells[cell].name.clone(),
         method: config.name().to_owned(),
         gamma: config.gamma(),
         tasks: rows.len(),
+        judged,
         passed_held_out,
-        interval: wilson(passed_held_out, rows.len()),
+        interval: (judged > 0).then(|| wilson(passed_held_out, judged)),
         passed_guiding: count(|row| row.passed_guiding),
         unguided: count(|row| !row.guided),
         tokens: rows.iter().map(|row| row.generated_tokens).sum(),
         forward_passes: rows.iter().map(|row| row.forward_passes).sum(),
         executions: rows.iter().map(|row| row.executions).sum(),
-        seconds: sessions().map(|i| run.timings[i].as_ref().map(|timing| timing.seconds)).sum(),
+        seconds: sessions().try_fold(0.0, |sum, i| Some(sum + run.timings[i].as_ref()?.seconds)),
     }
 }
 
 /// Headers of the cells' table.
-pub(super) const HEADERS: [&str; 15] = [
+pub(super) const HEADERS: [&str; 16] = [
     "cell",
     "method",
     "γ",
     "tasks",
     "held-out passed",
+    "of",
     "%",
     "95 % interval",
     "guiding passed",
@@ -206,22 +234,22 @@ pub(super) const PAIRED_HEADERS: [&str; 5] = ["cell", "tasks", "gained", "lost",
 
 impl CellRow {
     fn texts(&self) -> Vec<String> {
-        let (low, high) = self.interval;
         vec![
             self.cell.clone(),
             self.method.clone(),
-            self.gamma.map_or_else(|| "–".to_owned(), |gamma| gamma.to_string()),
+            optional(self.gamma, |gamma| gamma.to_string()),
             self.tasks.to_string(),
             self.passed_held_out.to_string(),
-            ratio(100.0 * self.passed_held_out as f64, self.tasks as f64),
-            format!("{:.1} – {:.1}", 100.0 * low, 100.0 * high),
+            self.judged.to_string(),
+            ratio(100.0 * self.passed_held_out as f64, self.judged as f64),
+            optional(self.interval, range),
             self.passed_guiding.to_string(),
             self.unguided.to_string(),
             self.tokens.to_string(),
             ratio(self.tokens as f64, self.tasks as f64),
             self.forward_passes.to_string(),
             self.executions.to_string(),
-            self.seconds.map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.1}")),
+            optional(self.seconds, |seconds| format!("{seconds:.1}")),
             ratio(self.tokens as f64, self.seconds.unwrap_or(0.0)),
         ]
     }

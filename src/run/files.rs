@@ -73,6 +73,11 @@ impl ResultRow {
         }
     }
 
+    /// Whether all held-out tests passed; `None` where there is none. Such a session counts in no rate of held-out tests.
+    pub fn held_out_verdict(&self) -> Option<bool> {
+        (!self.held_out.is_empty()).then_some(self.passed_held_out)
+    }
+
     /// Whether the session was not run. It says nothing about its cell then, and counts in no rate.
     pub fn is_skipped(&self) -> bool {
         self.end == EndReason::Skipped

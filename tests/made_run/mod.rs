@@ -56,6 +56,13 @@ pub struct Session {
     pub seconds: Option<f64>,
     pub program: String,
     pub steps: Vec<Step>,
+    pub prompt: String,
+    /// What verdicts say that are not `passed`.
+    pub message: String,
+    /// Source of the guiding test.
+    pub test: String,
+    /// The cell because of which the session was skipped: nothing else counts then.
+    pub solved_by: Option<String>,
 }
 
 impl Session {
@@ -70,14 +77,24 @@ impl Session {
             seconds: Some(2.0),
             program: "def f():\n    return 1\n".to_owned(),
             steps: Vec::new(),
+            prompt: "Solve it.".to_owned(),
+            message: MESSAGE.to_owned(),
+            test: "assert f() == 1".to_owned(),
+            solved_by: None,
         }
+    }
+
+    pub fn skipped(solved_by: &str) -> Self {
+        Self { solved_by: Some(solved_by.to_owned()), ..Self::judged(false, false) }
     }
 }
 
-fn verdicts(passed: Option<bool>) -> Vec<TestVerdict> {
+const MESSAGE: &str = "got 1, expected 2";
+
+fn verdicts(passed: Option<bool>, message: &str) -> Vec<TestVerdict> {
     let verdict = |passed: bool| TestVerdict {
         kind: if passed { "passed" } else { "failed" }.to_owned(),
-        message: if passed { String::new() } else { "got 1, expected 2".to_owned() },
+        message: if passed { String::new() } else { message.to_owned() },
     };
     passed.into_iter().map(verdict).collect()
 }
@@ -85,8 +102,12 @@ fn verdicts(passed: Option<bool>) -> Vec<TestVerdict> {
 /// Writes manifest, results, timings and traces; a session without an outcome is not finished.
 pub fn write(dir: &Path, run: &Run<'_>, session: impl Fn(usize, usize) -> Option<Session>) {
     let text = format!(
-        "[run]\nname = \"{}\"\nseed = {}\n[model]\nname = \"{}\"\n[dataset]\nname = \"{}\"\n{}",
-        run.name, run.seed, run.model, run.dataset, run.methods
+        "[run]\nname = \"{}\"\nseed = {}\n[model]\nname = {}\n[dataset]\nname = \"{}\"\n{}",
+        run.name,
+        run.seed,
+        serde_json::json!(run.model),
+        run.dataset,
+        run.methods
     );
     let config = RunConfig::parse(&text, Path::new("made.toml")).expect("a configuration");
     let task = |id: &String| Task {
@@ -143,11 +164,17 @@ pub fn write(dir: &Path, run: &Run<'_>, session: impl Fn(usize, usize) -> Option
                 gamma: of_cell.config.gamma(),
                 seed: run.seed,
             };
+            if let Some(solved_by) = &told.solved_by {
+                let row = ResultRow::skipped(key.clone(), true, solved_by);
+                line(&mut results, &row);
+                line(&mut timings, &TimingRow::skipped(key));
+                continue;
+            }
             let row = ResultRow {
                 session: key.clone(),
                 program: told.program.clone(),
-                guiding: verdicts(told.guiding),
-                held_out: verdicts(told.held_out),
+                guiding: verdicts(told.guiding, &told.message),
+                held_out: verdicts(told.held_out, &told.message),
                 passed_guiding: told.guiding == Some(true),
                 passed_held_out: told.held_out == Some(true),
                 guided: told.guiding.is_some(),
@@ -162,7 +189,7 @@ pub fn write(dir: &Path, run: &Run<'_>, session: impl Fn(usize, usize) -> Option
                 end: EndReason::Fence,
                 solved_by: None,
             };
-            writeln!(results, "{}", serde_json::to_string(&row).expect("JSON")).expect("written");
+            line(&mut results, &row);
             if let Some(seconds) = told.seconds {
                 let row = TimingRow {
                     session: key.clone(),
@@ -174,13 +201,13 @@ pub fn write(dir: &Path, run: &Run<'_>, session: impl Fn(usize, usize) -> Option
                     commit: 0.2,
                     score: 0.2,
                 };
-                writeln!(timings, "{}", serde_json::to_string(&row).expect("JSON")).expect("written");
+                line(&mut timings, &row);
             }
             let start = Start {
                 schema: SCHEMA_VERSION,
-                prompt: format!("Solve {task}."),
+                prompt: told.prompt,
                 prompt_tokens: 5,
-                guiding_tests: vec!["assert f() == 1".into()],
+                guiding_tests: vec![told.test],
                 guided: told.guiding.is_some(),
                 policy: serde_json::json!({ "method": of_cell.config }),
             };
@@ -189,11 +216,14 @@ pub fn write(dir: &Path, run: &Run<'_>, session: impl Fn(usize, usize) -> Option
                 .chain(told.steps.into_iter().map(Event::Step))
                 .chain([Event::End(end)]);
             for event in events {
-                let line = TraceLine { session: key.clone(), event };
-                writeln!(traces, "{}", serde_json::to_string(&line).expect("JSON")).expect("written");
+                line(&mut traces, &TraceLine { session: key.clone(), event });
             }
         }
     }
+}
+
+fn line(file: &mut impl Write, row: &impl serde::Serialize) {
+    writeln!(file, "{}", serde_json::to_string(row).expect("JSON")).expect("written");
 }
 
 /// A candidate with its tokens, mean log-probability and verdict on the one guiding test.
@@ -212,7 +242,7 @@ pub fn candidate(index: usize, text: &str, tokens: usize, mean_logprob: f64, pas
         duplicate_of: None,
         execution: Some(Execution {
             program: text.into(),
-            tests: verdicts(Some(passes)),
+            tests: verdicts(Some(passes), MESSAGE),
             passed: usize::from(passes),
         }),
     }

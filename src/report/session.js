@@ -39,18 +39,3 @@
   addEventListener("hashchange", fromAddress);
   fromAddress();
 })();
-
-// Says what a square of the map means, where the pointer is: its row, its column, and the legend.
-(() => {
-  const map = document.querySelector("table.heat");
-  if (!map) return;
-  map.addEventListener("mouseover", (event) => {
-    const square = event.target.closest("td > a, td > span");
-    if (!square || square.title) return;
-    const cell = square.parentElement;
-    const task = cell.parentElement.cells[0].textContent;
-    const column = map.tHead.rows[0].cells[cell.cellIndex].textContent;
-    const legend = [...document.querySelectorAll(".legend i")].find((key) => key.textContent === square.textContent);
-    square.title = [task, column, legend ? legend.parentElement.textContent : ""].join(" · ");
-  });
-})();
