@@ -450,6 +450,121 @@ fn scripts_and_unit_tests_are_scored_too() {
     assert_eq!(told[5], ("passed", ""), "the test's own class is the one that runs");
 }
 
+/// DS-1000's format: tests put the text of a snippet into programs of their own.
+fn ds1000() -> String {
+    let context = |before: &str, test: &str| {
+        format!(
+            "import copy\n\nexec_context = r\"\"\"\n{before}\n[insert]\n\"\"\"\n\ndef test_execution(solution: str):\n    \
+             code = exec_context.replace(\"[insert]\", solution)\n    for x in (2, -3):\n        \
+             env = {{\"x\": copy.deepcopy([x])}}\n        exec(code, env)\n        {test}\n"
+        )
+    };
+    let top = json!({
+        "prompt": "Double x.\nA:\n<code>\nx = [2]\n</code>\ny = ... # put it here\nBEGIN SOLUTION\n<code>\n",
+        "reference_code": "y = [2 * n for n in x]\n",
+        "metadata": {"problem_id": 0},
+        "code_context": context("", "assert env[\"y\"] == [2 * x]")
+            + "\ndef test_string(solution: str):\n    assert \"while\" not in solution\n",
+    });
+    let in_function = json!({
+        "prompt": "Double x.\nA:\n<code>\ndef f(x=[2]):\n    ### BEGIN SOLUTION",
+        "reference_code": "# def f(x):\n    ### BEGIN SOLUTION\n    y = 2 * x[0]\n    return y\n",
+        "metadata": {"problem_id": 1},
+        "code_context": context("def f(x):", "assert env[\"f\"]([x]) == 2 * x"),
+    });
+    lines(&[top, in_function])
+}
+
+#[test]
+fn snippets_are_scored_from_their_text() {
+    let folder = Folder::new();
+    folder.write("ds1000.jsonl", ds1000().as_bytes());
+    let told = folder.eval("ds1000", "reference", &[], b"");
+    assert!(told.code == 0 && told.out.contains("1.0000 over"), "{}{}", told.out, told.err);
+    let sample = |task: &str, field: &str, text: &str| json!({"task_id": task, field: text});
+    let samples = [
+        sample("DS-1000/0", "completion", "y = [n + n for n in x]"),
+        sample("ds-1000/0", "solution", "y = [n + n for n in x]"),
+        sample("0", "completion", "y = []\nwhile not y:\n    y = [2 * x[0]]\n"),
+        sample("0", "completion", "y = x * 2"),
+        sample("0", "completion", "y = ["),
+        sample("0", "completion", "import no_such_module\n"),
+        sample("0", "completion", "raise SystemExit(0)"),
+        sample("0", "completion", "def test_execution(solution):\n    pass\n"),
+        sample("1", "completion", "    return x[0] * 2\n"),
+        sample("1", "solution", "def f(x=[2]):\n    return x[0] * 2\n"),
+        sample("1", "completion", "def f(x=[2]):\n    return x[0] * 2\n"),
+        sample("1", "completion", "    return x * 2\n"),
+    ];
+    let verdicts = folder.verdicts("ds1000", &samples, &[]);
+    let kinds: Vec<&str> = verdicts.iter().map(|verdict| verdict.verdict.as_str()).collect();
+    let expected = [
+        "passed",
+        "passed",
+        "failed",
+        "failed",
+        "exception",
+        "exception",
+        "exception",
+        "exception",
+        "passed",
+        "passed",
+        "exception",
+        "failed",
+    ];
+    assert_eq!(kinds, expected, "{verdicts:?}");
+    assert!(verdicts[5].message.starts_with("ModuleNotFoundError: No module named 'no_such_module'"));
+    assert_eq!(folder.verdicts("ds1000", &samples[..1], &["--tests", "guiding"])[0].verdict, "no_tests");
+}
+
+/// EvalPlus' format of MBPP+: one task whose values are matches, one in which the order does not count, one of two
+/// readings, one with an infinity.
+#[test]
+fn mbpp_plus_is_compared_as_evalplus_does_it() {
+    let folder = Folder::new();
+    let task = |number: u32, entry_point: &str, solution: &str, inputs: Value| {
+        json!({
+            "task_id": format!("Mbpp/{number}"),
+            "prompt": format!("\"\"\"\nDo it.\nassert {entry_point}() == 1\n\"\"\"\n"),
+            "entry_point": entry_point,
+            "canonical_solution": solution,
+            "base_input": inputs,
+            "plus_input": {},
+            "atol": 0,
+        })
+    };
+    let match_of = "import re\ndef check_str(text):\n    return re.search('^a', text)\n";
+    let distance = "def digit_distance_nums(a, b):\n    return sum(abs(int(x) - int(y)) for x, y in zip(str(a), str(b)))\n";
+    let records = lines(&[
+        task(737, "check_str", match_of, json!([["ab"], ["ba"]])),
+        task(769, "Diff", "def Diff(a, b):\n    return list(set(a) ^ set(b))\n", json!([[[1, 2], [2, 3]]])),
+        task(558, "digit_distance_nums", distance, json!([[1, 23], [12, 34]])),
+        task(404, "minimum", "def minimum(a, b):\n    return min(a, b)\n", json!([[1, 2.5], ["inf", 3]])),
+        task(579, "tuples", "def tuples(a):\n    return a + (1.5,)\n", json!([[[1]]])),
+    ]);
+    folder.write("mbppplus.jsonl", records.replace("\"inf\"", "-Infinity").as_bytes());
+    let told = folder.eval("mbppplus", "reference", &[], b"");
+    assert!(told.code == 0 && told.out.contains("1.0000 over"), "{}{}", told.out, told.err);
+    let sample = |task: u32, program: &str| json!({"task_id": format!("Mbpp/{task}"), "solution": program});
+    let samples = [
+        sample(737, "def check_str(text):\n    return text.startswith('a')"),
+        sample(737, "def check_str(text):\n    return '' if text.startswith('a') else None"),
+        sample(737, "def check_str(text):\n    return text"),
+        sample(737, "def check_str(text):\n    return object() if text == 'ab' else None"),
+        sample(769, "def Diff(a, b):\n    return [3, 1, 1]"),
+        sample(769, "def Diff(a, b):\n    return [3]"),
+        sample(558, "def digit_distance_nums(a, b):\n    return 4"),
+        sample(558, "def digit_distance_nums(a, b):\n    return 4 if a == 12 else 1"),
+        sample(404, "def minimum(a, b):\n    return a"),
+        sample(404, "def minimum(a, b):\n    return 1"),
+        sample(579, "def tuples(a):\n    return (*a, 1.5)"),
+        sample(579, "def tuples(a):\n    return [*a, 1.5]"),
+    ];
+    let passed: Vec<bool> =
+        folder.verdicts("mbppplus", &samples, &[]).iter().map(|verdict| verdict.passed).collect();
+    assert_eq!(passed, [true, true, false, true, true, false, true, true, true, false, true, false]);
+}
+
 #[test]
 fn a_part_of_mbpp_can_be_scored() {
     let folder = Folder::new();

@@ -128,6 +128,36 @@ fn scripts_are_asked_for_as_scripts() {
     }
 }
 
+/// What belongs in a function begins with its header, which the model has not to write and the test does not get.
+#[test]
+fn snippets_are_asked_for_as_snippets() {
+    let text = "Double x.\nA:\n<code>\ndef f(x=2):\n    ### BEGIN SOLUTION\n";
+    let task =
+        Task { prompt: text.into(), prompt_kind: PromptKind::Snippet, guiding_tests: vec![], ..in_words() };
+    let chat = prompts(PromptTemplates::default());
+    for (prompts, style) in [
+        (&chat, PromptStyle::Default),
+        (&chat, PromptStyle::LongCode),
+        (&chat, PromptStyle::Instruct3Shot),
+        (&raw(), PromptStyle::LongCode),
+    ] {
+        let prompt = prompts.plain(&task, style).unwrap();
+        assert!(prompt.text.contains("where the solution begins"), "{}", prompt.text);
+        assert!(prompt.text.contains(text.trim_end()), "{}", prompt.text);
+        assert!(
+            prompt.text.ends_with("\n```python\ndef f(x=2):\n")
+                || prompt.text.ends_with(">```python\ndef f(x=2):\n")
+        );
+        assert_eq!(prompt.program, "def f(x=2):\n");
+        let conditional = prompts.conditional(&task, style, "### Signal\n").unwrap();
+        assert_eq!(conditional.program, "def f(x=2):\n");
+    }
+    let prompt = raw().plain(&task, PromptStyle::Default).unwrap();
+    assert_eq!((prompt.text.as_str(), prompt.program.as_str()), (text, "def f(x=2):\n"));
+    let top = Task { prompt: "Double x.\n# SOLUTION START\n".into(), ..task };
+    assert_eq!(chat.plain(&top, PromptStyle::Default).unwrap().program, "");
+}
+
 #[test]
 fn held_out_tests_and_solutions_are_in_no_prompt() {
     for style in [PromptStyle::Default, PromptStyle::Instruct3Shot, PromptStyle::LongCode] {

@@ -126,6 +126,13 @@ fn solutions_of_humaneval_plus_pass_their_own_inputs() {
 }
 
 #[test]
+#[ignore = "minutes: 41,015 calls, one task takes two of them"]
+fn solutions_of_mbpp_plus_pass_their_own_inputs() {
+    let arguments = ["both", "--time", "180", "--memory", "4096"];
+    check("mbppplus", "mbppplus/MbppPlus.jsonl.gz", &arguments, 378, &[]);
+}
+
+#[test]
 #[ignore = "minutes, and a Python with numpy: single tests take half a minute"]
 fn solutions_of_the_plus_sets_pass_but_for_one() {
     let Some(python) = python_with_numpy() else { return };

@@ -154,6 +154,8 @@ fn every_set_loads_with_its_adapter() {
         ("mbpp-et", "mbpp-et/MBPP_ET.subset.jsonl.gz", (397, 397, 40_097)),
         ("mbpp", "mbppplus/MbppPlus-OriginFmt.jsonl.gz", (378, 378, 1172)),
         ("mbppplus", "mbppplus/MbppPlus-OriginFmt.jsonl.gz", (378, 378, 1172)),
+        ("mbppplus", "mbppplus/MbppPlus.jsonl.gz", (378, 378, 1518)),
+        ("mbppplus", "mbppplus/MbppPlus-NoExtreme.jsonl.gz", (378, 378, 1512)),
         ("apps", "apps/raw/train", (5, 2, 12)),
         ("codecontests", "codecontests/codecontests_hf_layout_derived_20.jsonl.gz", (20, 39, 2194)),
         ("livecodebench", "livecodebench/lcb_1row_true_encoding.jsonl", (1, 1, 4)),
@@ -161,6 +163,7 @@ fn every_set_loads_with_its_adapter() {
         ("livecodebench", "livecodebench/livecodebench_v5v6_public_only.jsonl.gz", (342, 324, 580)),
         ("bigcodebench", "bigcodebench/BigCodeBench.data.jsonl.gz", (1140, 300, 1140)),
         ("bigcodebench", "bigcodebench/BigCodeBench.hf_data.jsonl.gz", (1140, 300, 1140)),
+        ("ds1000", "ds1000/ds1000.jsonl.gz", (1000, 0, 1000)),
     ];
     let mut found = Vec::new();
     for (adapter, file, _) in sets {
@@ -180,4 +183,58 @@ fn the_usual_part_of_mbpp_has_500_tasks() {
         let tasks = load("mbpp", &path).expect("the official file loads");
         assert_eq!(split("mbpp", name, tasks).expect("a split").len(), count, "{name}");
     }
+}
+
+/// EvalPlus publishes MBPP+ twice: its inputs as JSON, which has no tuples, sets or complex numbers, and as Python. The
+/// adapter's calls have the arguments of the latter, but for calls that are there again and for signs of zeros.
+#[test]
+fn mbpp_plus_calls_with_what_its_original_format_calls_with() {
+    let Some(path) = shared("mbppplus/MbppPlus.jsonl.gz") else { return };
+    let Some(original) = shared("mbppplus/MbppPlus-OriginFmt.jsonl.gz") else { return };
+    let tasks = load("mbppplus", &path).expect("EvalPlus' file loads");
+    let originals = load("mbppplus", &original).expect("the file in the original format loads");
+    let script = "
+import ast, json, math, sys
+def text(node):
+    value = eval(compile(ast.Expression(node), 'inputs', 'eval'), {'inf': math.inf})
+    return repr(value + 0 if type(value) is complex else value)
+def values(nodes):
+    return tuple(map(text, nodes))
+different = []
+for name, function, tests, original in json.load(sys.stdin):
+    calls = set()
+    for statement in ast.parse(tests).body:
+        if type(statement) is ast.Assert:
+            found = [node for node in ast.walk(statement) if type(node) is ast.Call and getattr(node.func, 'id', '') == function]
+            calls.add(values(found[0].args))
+    inputs = [one.value for one in ast.parse(original).body if type(one) is ast.Assign and one.targets[0].id == 'inputs']
+    if calls != {values(one.elts) for one in inputs[0].elts}:
+        different.append(name)
+print(json.dumps(different))
+";
+    let joined =
+        |task: &Task| task.held_out_tests.iter().map(|test| test.source.as_str()).collect::<String>();
+    let jobs: Vec<_> = tasks
+        .iter()
+        .map(|task| {
+            let original =
+                originals.iter().find(|other| other.id == task.id).expect("both have the same tasks");
+            let script = &original.held_out_tests.last().expect("it has a script").source;
+            (&task.id, &task.entry_point, joined(task), script)
+        })
+        .collect();
+    let output = python(script, &serde_json::to_string(&jobs).expect("strings are JSON"), 60);
+    let different: Vec<String> = serde_json::from_str(&output).expect("the child prints JSON");
+    assert_eq!(different, Vec::<String>::new());
+}
+
+/// Where a snippet of DS-1000 stands in a function, its header is known from the prompt.
+#[test]
+fn snippets_of_ds1000_begin_where_they_stand() {
+    let Some(path) = shared("ds1000/ds1000.jsonl.gz") else { return };
+    let tasks = load("ds1000", &path).expect("the official file loads");
+    let in_functions: Vec<String> =
+        tasks.iter().map(Task::opening).filter(|opening| !opening.is_empty()).collect();
+    assert_eq!(in_functions.len(), 71);
+    assert!(in_functions.iter().all(|opening| opening.starts_with("def ") && opening.ends_with(":\n")));
 }

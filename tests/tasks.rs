@@ -597,3 +597,159 @@ fn humaneval_plus_asks_its_solution() {
     record["plus_input"] = serde_json::json!([]);
     assert!(refusal("humanevalplus", record.to_string().as_bytes()).1.contains("are empty"));
 }
+
+fn mbpp_plus(number: u32, entry_point: &str, inputs: serde_json::Value) -> serde_json::Value {
+    serde_json::json!({
+        "task_id": format!("Mbpp/{number}"),
+        "prompt": format!("\"\"\"\nDo it.\nassert math.isclose({entry_point}(1), 1.5)\n\"\"\"\n"),
+        "entry_point": entry_point,
+        "canonical_solution": format!("\ndef {entry_point}(x):\n    return x\n"),
+        "assertion": format!("import math\n\nassert math.isclose({entry_point}(1), 1.5)\n"),
+        "base_input": inputs,
+        "plus_input": {},
+        "atol": 0.001,
+    })
+}
+
+/// The assertions of the only held-out test.
+fn mbpp_plus_asserts(record: &str) -> String {
+    let task = tasks("mbppplus", record).remove(0);
+    let [test] = task.held_out_tests.as_slice() else { panic!("one test") };
+    test.source[test.source.find("assert ").expect("assertions")..].to_owned()
+}
+
+#[test]
+fn mbpp_plus_guides_by_its_prompt_and_asks_its_solution() {
+    use serde_json::json;
+    let mut record = mbpp_plus(800, "f", json!([[1], [2]]));
+    record["plus_input"] = (0..41).map(|n| json!([n])).collect();
+    let task = tasks("mbppplus", &record.to_string()).remove(0);
+    assert_eq!((task.id.as_str(), task.prompt.as_str()), ("MBPP/800", "Do it."));
+    assert_eq!((task.prompt_kind, task.setup.as_str()), (PromptKind::Text, "import math\n"));
+    assert_eq!(sources(&task.guiding_tests), ["assert math.isclose(f(1), 1.5)"]);
+    assert_eq!(task.held_out_tests.len(), 3, "the benchmark's inputs, and 41 more in two tests");
+    let asserts = "assert vigor_near(f(1), vigor_reference(1), 0.001)\n\
+                   assert vigor_near(f(2), vigor_reference(2), 0.001)\n";
+    assert!(task.held_out_tests[0].source.ends_with(asserts), "{}", task.held_out_tests[0].source);
+    assert_eq!(task.reference_solution.as_deref(), Some("\ndef f(x):\n    return x\n"));
+    assert_eq!(split("mbppplus", "train", vec![task]).expect("a split").len(), 1);
+
+    for (field, value, words) in [
+        ("task_id", json!("Mbpp/x"), "`Mbpp/x`, which ends in no number"),
+        ("entry_point", json!("a b"), "no name of a function"),
+        ("prompt", json!("Do it."), "`prompt` is no docstring that ends in an assertion"),
+        ("canonical_solution", json!(null), "`canonical_solution` is missing"),
+        ("atol", json!(-1), "the field `atol` is -1"),
+        ("base_input", json!([1]), "`base_input`: an input is no list of arguments"),
+        ("plus_input", json!("x"), "`plus_input`: it is no list"),
+    ] {
+        let mut bad = record.clone();
+        bad[field] = value;
+        let (line, reason) = refusal("mbppplus", format!("{record}\n{bad}").as_bytes());
+        assert!(line == 2 && reason.contains(words), "{line}: {reason}");
+    }
+    let none = mbpp_plus(800, "f", json!([]));
+    assert!(refusal("mbppplus", none.to_string().as_bytes()).1.contains("are empty"));
+    let original = r#"{"task_id": 7, "prompt": "p", "code": "def f(): pass", "test_list": ["assert f(1)"]}"#;
+    assert_eq!(tasks("mbppplus", original)[0].id, "MBPP/7");
+}
+
+/// What the file writes as a list or a text, and the benchmark does not have as one.
+#[test]
+fn mbpp_plus_arguments_get_their_types_back() {
+    use serde_json::json;
+    let lists = json!([[[1, [2]], [[3]]]]);
+    for (number, inputs, arguments) in [
+        (800, lists.clone(), "[1, [2]], [[3]]"),
+        (2, lists.clone(), "(1, [2]), ([3],)"),
+        (250, lists.clone(), "(1, [2]), [[3]]"),
+        (106, lists.clone(), "[1, [2]], ([3],)"),
+        (63, lists.clone(), "[1, (2,)], [(3,)]"),
+        (75, lists.clone(), "[1, (2,)], [[3]]"),
+        (259, lists, "(1, (2,)), ((3,),)"),
+        (580, json!([[[1, [2, [3, []]]]]]), "(1, (2, (3, ())))"),
+        (722, json!([[{"a": [1, 2]}, 3]]), "{\"a\": (1, 2)}, 3"),
+        (115, json!([[[[1, 2], [], {}]]]), "[{1, 2}, {}, {}]"),
+        (124, json!([["0", "1j"]]), "float(\"0\"), complex(\"1j\")"),
+        (252, json!([["(1+2j)"]]), "complex(\"(1+2j)\")"),
+    ] {
+        let asserts = mbpp_plus_asserts(&mbpp_plus(number, "f", inputs).to_string());
+        assert_eq!(
+            asserts,
+            format!("assert vigor_near(f({arguments}), vigor_reference({arguments}), 0.001)\n")
+        );
+    }
+    // Python writes infinities, which JSON does not have; in an array of records, too.
+    let record = mbpp_plus(404, "f", json!([[1, "a Infinity"]])).to_string().replace("[1,", "[-Infinity,");
+    for text in [record.clone(), format!("[{record}]")] {
+        assert!(mbpp_plus_asserts(&text).starts_with("assert vigor_near(f(-1e309, \"a Infinity\"), "));
+    }
+    let asserts = |entry_point| mbpp_plus_asserts(&mbpp_plus(1, entry_point, json!([[1, 2]])).to_string());
+    assert_eq!(asserts("Diff"), "assert set(Diff(1, 2)) == set(vigor_reference(1, 2))\n");
+    assert_eq!(
+        asserts("check_str"),
+        "assert vigor_near(check_str(1, 2), vigor_reference(1, 2) is not None, None)\n"
+    );
+    assert_eq!(
+        asserts("surface_Area"),
+        "assert vigor_near(surface_Area(1, 2), (vigor_reference(1, 2), vigor_other(1, 2)), None)\n"
+    );
+}
+
+/// DS-1000's format; the snippet of the second task stands in a function.
+fn ds1000(number: u32, end_of_prompt: &str) -> serde_json::Value {
+    serde_json::json!({
+        "prompt": format!("Double x.\nA:\n<code>\nx = 1\n{end_of_prompt}"),
+        "reference_code": "y = 2 * x",
+        "metadata": {"problem_id": number, "library": "Numpy", "test_case_cnt": 1},
+        "code_context": "exec_context = '[insert]'\n\ndef test_execution(solution: str):\n    exec(solution)\n",
+    })
+}
+
+#[test]
+fn ds1000_gives_its_test_the_text_of_a_snippet() {
+    use serde_json::json;
+    let mut record = ds1000(3, "</code>\nBEGIN SOLUTION\n<code>\n");
+    let task = tasks("ds1000", &record.to_string()).remove(0);
+    assert_eq!(
+        (task.id.as_str(), task.prompt_kind, counts(&task)),
+        ("DS-1000/3", PromptKind::Snippet, (0, 1))
+    );
+    assert_eq!(task.opening(), "");
+    assert_eq!(task.program("y = \"\u{e9}\\n\"\n"), "vigor_snippet = \"y = \\\"\u{e9}\\\\n\\\"\\n\"\n");
+    let source = &task.held_out_tests[0].source;
+    assert!(source.ends_with("    exec(solution)\n\ntest_execution(vigor_snippet)\n"), "{source}");
+    assert_eq!(task.reference_solution.as_deref(), Some("y = 2 * x"));
+    record["code_context"] =
+        format!("{}\ndef test_string(solution: str):\n    pass", record["code_context"].as_str().unwrap())
+            .into();
+    let task = tasks("ds1000", &record.to_string()).remove(0);
+    assert!(
+        task.held_out_tests[0]
+            .source
+            .ends_with("test_execution(vigor_snippet)\ntest_string(vigor_snippet)\n")
+    );
+
+    // What is written begins with the function's header, and the test gets what follows it, once.
+    let in_function = ds1000(4, "def f(x = 2):\n    # return it\n    ### BEGIN SOLUTION");
+    let task = tasks("ds1000", &in_function.to_string()).remove(0);
+    assert_eq!(task.opening(), "def f(x = 2):\n");
+    let body = "vigor_snippet = \"    return x\\n\"\n";
+    assert_eq!(task.program("def f(x = 2):\n    return x\n"), body);
+    assert_eq!(task.program("    return x\n"), body);
+
+    for (field, value, words) in [
+        ("prompt", json!(" "), "`prompt` is empty"),
+        ("metadata", json!({"problem_id": "3"}), "`metadata` has no number `problem_id`"),
+        ("metadata", json!(3), "`metadata` is a number, not an object"),
+        ("code_context", json!("def test_string(solution): pass"), "does not define `test_execution`"),
+        ("code_context", json!(null), "`code_context` is missing"),
+        ("reference_code", json!(["y"]), "`reference_code` is a list"),
+        ("prompt", json!("Again."), "the task `DS-1000/3` is on line 1 already"),
+    ] {
+        let mut bad = record.clone();
+        bad[field] = value;
+        let (line, reason) = refusal("ds1000", format!("{record}\n{bad}").as_bytes());
+        assert!(line == 2 && reason.contains(words), "{line}: {reason}");
+    }
+}

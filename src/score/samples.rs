@@ -61,8 +61,8 @@ pub enum SampleError {
 ///
 /// - `task_id`, a string or a number: the task's name in the dataset, in upper or lower case, or only what stands
 ///   after its `/`;
-/// - `completion`, what follows the prompt (HumanEval's format) where that is the beginning of a program, else a
-///   whole program; or `solution`, a whole program (EvalPlus' format).
+/// - `completion`, what follows the prompt (HumanEval's format) where that is the beginning of a program or asks for a
+///   snippet, else a whole program; or `solution`, a whole program (EvalPlus' format), or a snippet too.
 ///
 /// Other fields are ignored. `file` is what error messages call the source.
 ///
@@ -100,6 +100,7 @@ fn sample(record: &Record, line: usize, tasks: &[Task], names: &Names<'_>) -> Re
         (Some(completion), None) => match tasks[task].prompt_kind {
             PromptKind::Code => format!("{}{completion}", tasks[task].prompt),
             PromptKind::Text => completion.to_owned(),
+            PromptKind::Snippet => format!("{}{completion}", tasks[task].opening()),
         },
         (None, Some(solution)) => solution.to_owned(),
         (None, None) => {

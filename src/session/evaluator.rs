@@ -54,10 +54,11 @@ impl Sandboxed {
 }
 
 /// A request to run a program on tests of a task. What the benchmark presumes, and what the prompt gives before its
-/// function, runs first; the tests' own set-up runs after the program, as the benchmarks do it.
+/// function, runs first; the tests' own set-up runs after the program, as the benchmarks do it. Of a snippet the tests
+/// get the text ([`Task::program`]).
 pub fn request(task: &Task, program: &str, tests: &[Test], limits: Limits) -> ExecRequest {
     ExecRequest {
-        code: program.to_owned(),
+        code: task.program(program).into_owned(),
         tests: tests.iter().map(|test| test.to_exec(&task.setup)).collect(),
         setup: task.imports.clone() + &preamble(task),
         trace: None,

@@ -20,6 +20,10 @@ Complete the following Python function.
 ```python
 {{ prompt }}
 ```
+{%- elif kind == "snippet" -%}
+Write the code that belongs at the end of this text, where the solution begins. Only that code: what stands before it runs before it.
+
+{{ prompt }}
 {%- else -%}
 Write a Python program for the following problem.
 {%- if kind == "script" %} It reads standard input and prints its answer.{% endif %}
@@ -84,7 +88,8 @@ pub struct Prompt {
     pub text: String,
     /// Its tokens.
     pub tokens: Vec<u32>,
-    /// The beginning of the program that the prompt ends with (base models continue the task's own code).
+    /// The beginning of the program that the prompt ends with: base models continue the task's own code, and a snippet
+    /// may stand in a function ([`Task::opening`]).
     pub program: String,
 }
 
@@ -157,6 +162,7 @@ impl Prompts {
             PromptKind::Code => "code",
             PromptKind::Text if tests.any(|test| test.script.is_some()) => "script",
             PromptKind::Text => "text",
+            PromptKind::Snippet => "snippet",
         };
         // A message ends where its text does; a base model that goes on needs the prompt to the last space.
         let whole = self.chat.is_none() && style.is_default();
@@ -175,7 +181,7 @@ impl Prompts {
 
     fn wrap(&self, task: &Task, style: PromptStyle, message: String) -> Result<Prompt, SessionError> {
         let Texts { system, answer_prefix, .. } = self.texts(style);
-        let mut program = String::new();
+        let mut program = task.opening();
         let text = match &self.chat {
             Some(chat) => {
                 let mut messages = Vec::new();
@@ -191,10 +197,14 @@ impl Prompts {
                 if task.prompt_kind == PromptKind::Code {
                     program.clone_from(&task.prompt);
                 }
-                message
+                // It ends with the program's beginning.
+                return self.prompt(message + answer_prefix, program);
             }
         };
-        let text = text + answer_prefix;
+        self.prompt(text + answer_prefix + &program, program)
+    }
+
+    fn prompt(&self, text: String, program: String) -> Result<Prompt, SessionError> {
         let tokens = self.tokenizer.encode_prompt(&text).map_err(|e| SessionError::Prompt(e.to_string()))?;
         Ok(Prompt { text, tokens, program })
     }

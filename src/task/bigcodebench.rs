@@ -9,10 +9,8 @@
 //!
 //! Prompts are completed (the variant "complete"); the instructions of the variant "instruct" are not read.
 
-use super::examples::from_docstring;
-use super::expression::is_name;
 use super::records::Record;
-use super::{PromptKind, Task, Test};
+use super::{Task, Test, humaneval};
 
 /// Runs the classes that the test defines.
 const RUN: &str = r#"
@@ -47,24 +45,11 @@ assert vigor_result.testsRun > vigor_result.skipped.__len__(), "no test has run"
 
 pub(super) fn task(record: &Record) -> Result<Task, String> {
     let field = if record.has("complete_prompt") { "complete_prompt" } else { "prompt" };
-    let prompt = record.text(field)?;
-    let entry_point = record.text("entry_point")?;
-    if !is_name(entry_point) || !prompt.contains(&format!("def {entry_point}(")) {
-        return Err(format!("the field `{field}` does not define the entry point `{entry_point}`"));
-    }
+    let task = humaneval::untested(record, field)?;
     let test = record.text("test")?;
     if !test.contains("TestCase") {
         return Err("the field `test` defines no class of `unittest`".to_owned());
     }
-    Ok(Task {
-        id: record.id("task_id")?,
-        prompt: prompt.to_owned(),
-        prompt_kind: PromptKind::Code,
-        entry_point: Some(entry_point.to_owned()),
-        imports: String::new(),
-        setup: String::new(),
-        guiding_tests: from_docstring(prompt, entry_point),
-        held_out_tests: vec![Test::statements(format!("{}\n{RUN}", test.trim_end()))],
-        reference_solution: record.optional_text("canonical_solution")?.map(|body| format!("{prompt}{body}")),
-    })
+    let held_out = Test::statements(format!("{}\n{RUN}", test.trim_end()));
+    Ok(Task { held_out_tests: vec![held_out], ..task })
 }

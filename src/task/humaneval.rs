@@ -14,20 +14,20 @@ use super::{PromptKind, Task, Test};
 const CHECK: &str = "vigor_held_out_check";
 
 pub(super) fn task(record: &Record) -> Result<Task, String> {
-    let task = untested(record)?;
+    let task = untested(record, "prompt")?;
     let test = held_out(record.text("test")?, record.text("entry_point")?)?;
     Ok(Task { held_out_tests: vec![test], ..task })
 }
 
-/// The task but for its held-out tests.
-pub(super) fn untested(record: &Record) -> Result<Task, String> {
-    let prompt = record.text("prompt")?;
+/// The task but for its held-out tests. Its prompt is the field `field`.
+pub(super) fn untested(record: &Record, field: &str) -> Result<Task, String> {
+    let prompt = record.text(field)?;
     let entry_point = record.text("entry_point")?;
     if !is_name(entry_point) {
         return Err(format!("the entry point `{entry_point}` is no name of a function"));
     }
     if !prompt.contains(&format!("def {entry_point}(")) {
-        return Err(format!("the prompt does not define the entry point `{entry_point}`"));
+        return Err(format!("the field `{field}` does not define the entry point `{entry_point}`"));
     }
     Ok(Task {
         id: record.id("task_id")?,

@@ -8,7 +8,7 @@ use super::records::Record;
 use super::{Task, humaneval, mbpp};
 
 pub(super) fn task(record: &Record) -> Result<Task, String> {
-    let task = humaneval::untested(record)?;
+    let task = humaneval::untested(record, "prompt")?;
     let tests = record.texts("test_case_list")?;
     if tests.is_empty() {
         return Err("the field `test_case_list` is missing or empty".to_owned());

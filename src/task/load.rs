@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::records::{self, MAX_BYTES, Record, Unreadable};
 use super::{
-    Task, apps, bigcodebench, codecontests, humaneval, humaneval_et, humaneval_plus, jsonl, livecodebench,
-    mbpp,
+    Task, apps, bigcodebench, codecontests, ds1000, humaneval, humaneval_et, humaneval_plus, jsonl,
+    livecodebench, mbpp, mbpp_plus,
 };
 
 /// Why a dataset was refused. Nothing of it is used then.
@@ -60,7 +60,7 @@ pub enum TaskError {
 }
 
 /// Names of the adapters.
-pub const ADAPTERS: [&str; 11] = [
+pub const ADAPTERS: [&str; 12] = [
     "humaneval",
     "humanevalplus",
     "humaneval-et",
@@ -71,6 +71,7 @@ pub const ADAPTERS: [&str; 11] = [
     "codecontests",
     "livecodebench",
     "bigcodebench",
+    "ds1000",
     "jsonl",
 ];
 
@@ -87,12 +88,14 @@ pub fn load(adapter: &str, path: &Path) -> Result<Vec<Task>, TaskError> {
         "humaneval" => humaneval::task,
         "humanevalplus" => humaneval_plus::task,
         "humaneval-et" => humaneval_et::task,
-        "mbpp" | "mbppplus" | "mbpp-et" => mbpp::task,
+        "mbpp" | "mbpp-et" => mbpp::task,
+        "mbppplus" => mbpp_plus::task,
         "apps" if path.is_dir() => return folders(path, &apps::FILES, "problem_id", apps::task),
         "apps" => apps::task,
         "codecontests" => codecontests::task,
         "livecodebench" => livecodebench::task,
         "bigcodebench" => bigcodebench::task,
+        "ds1000" => ds1000::task,
         "jsonl" => jsonl::task,
         other => return Err(TaskError::Adapter { name: other.to_owned() }),
     };

@@ -7,6 +7,8 @@ mod apps;
 mod bigcodebench;
 mod codecontests;
 mod contest;
+mod ds1000;
+mod evalplus;
 mod examples;
 mod expression;
 mod humaneval;
@@ -17,6 +19,7 @@ mod jsonl;
 mod livecodebench;
 mod load;
 mod mbpp;
+mod mbpp_plus;
 mod packed;
 pub(crate) mod records;
 mod split;
@@ -99,7 +102,13 @@ pub enum PromptKind {
     Code,
     /// A description in words.
     Text,
+    /// A description, and code that ends where the answer is to begin. The answer is a snippet: tests put its text into
+    /// programs of their own.
+    Snippet,
 }
+
+/// The name under which tests find the text of a snippet.
+pub const SNIPPET: &str = "vigor_snippet";
 
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,4 +134,30 @@ pub struct Task {
     /// The benchmark's own solution (a whole program), where it has one. Never shown to a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_solution: Option<String>,
+}
+
+impl Task {
+    /// The header of the function in whose body the snippet is to stand, with its newline; empty for other tasks, and
+    /// where it stands at the top level. What is written begins with it, so that it is Python by itself; tests get what
+    /// comes after it.
+    pub fn opening(&self) -> String {
+        let is_in_body =
+            |prompt: &str| prompt.lines().next_back().is_some_and(|line| line.starts_with([' ', '\t']));
+        if self.prompt_kind != PromptKind::Snippet || !is_in_body(self.prompt.trim_end()) {
+            return String::new();
+        }
+        let header =
+            self.prompt.lines().rfind(|line| line.starts_with("def ") && line.trim_end().ends_with(':'));
+        header.map_or_else(String::new, |header| format!("{header}\n"))
+    }
+
+    /// The program that runs before the tests, for what was written: itself, or the statement that gives them the text of a
+    /// snippet.
+    pub fn program<'a>(&self, written: &'a str) -> Cow<'a, str> {
+        if self.prompt_kind != PromptKind::Snippet {
+            return Cow::Borrowed(written);
+        }
+        let snippet = written.strip_prefix(&self.opening()).unwrap_or(written);
+        Cow::Owned(format!("{SNIPPET} = {}\n", json::quoted(snippet)))
+    }
 }

@@ -63,7 +63,8 @@ type Values<'a> = Result<Vec<(usize, &'a str, Value)>, (usize, String)>;
 
 /// The JSON values of a file, with the lines that they begin on, and as they are written.
 fn values(text: &str) -> Values<'_> {
-    if text.trim_start().starts_with('[') { array(text) } else { lines(text) }
+    let standard = json::standard(text);
+    if text.trim_start().starts_with('[') { array(text, &standard) } else { lines(text, &standard) }
 }
 
 /// What is wrong with a record; its own line numbers begin anew in each record and would mislead.
@@ -73,18 +74,20 @@ fn not_json(error: &serde_json::Error) -> String {
     format!("not JSON: {what}, at column {}", error.column())
 }
 
-fn lines(text: &str) -> Values<'_> {
+/// `standard` is what [`json::standard`] makes of the text.
+fn lines<'a>(text: &'a str, standard: &str) -> Values<'a> {
     text.lines()
+        .zip(standard.lines())
         .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(index, line)| match serde_json::from_str(line) {
+        .filter(|(_, (line, _))| !line.trim().is_empty())
+        .map(|(index, (line, standard))| match serde_json::from_str(standard) {
             Ok(value) => Ok((index + 1, line, value)),
             Err(error) => Err((index + 1, not_json(&error))),
         })
         .collect()
 }
 
-fn array(text: &str) -> Values<'_> {
+fn array<'a>(text: &'a str, standard: &str) -> Values<'a> {
     let mut records = Vec::new();
     let mut at = text.len() - text.trim_start().len() + 1;
     let expect = |at: usize, what: &str| (line_of(text.as_bytes(), at), format!("not JSON: expected {what}"));
@@ -95,7 +98,7 @@ fn array(text: &str) -> Values<'_> {
             break;
         }
         let line = line_of(text.as_bytes(), at);
-        let mut stream = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Value>();
+        let mut stream = serde_json::Deserializer::from_str(&standard[at..]).into_iter::<Value>();
         match stream.next() {
             Some(Ok(value)) => records.push((line, &text[at..at + stream.byte_offset()], value)),
             Some(Err(error)) => {

@@ -50,8 +50,8 @@ pub struct Eval {
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// A dataset that can be pulled (humaneval, mbpp), or ADAPTER:PATH for a file [default: a run's own]; adapters are
-    /// humaneval, humanevalplus, humaneval-et, mbpp, mbppplus, mbpp-et, apps, codecontests, livecodebench, bigcodebench
-    /// and jsonl.
+    /// humaneval, humanevalplus, humaneval-et, mbpp, mbppplus, mbpp-et, apps, codecontests, livecodebench, bigcodebench,
+    /// ds1000 and jsonl.
     #[arg(long, value_name = "NAME[:PATH]", required_unless_present = "runs")]
     dataset: Option<String>,
     /// Use only files that are here already; open no connection.
