@@ -9,6 +9,7 @@ use super::Interrupt;
 use super::common::Machine;
 use super::exit::Failure;
 use super::run::run_config;
+use super::tui;
 
 /// The demo's experiment, the same file that a user can read and change.
 const CONFIG: &str = include_str!("../../configs/demo.toml");
@@ -20,11 +21,17 @@ pub struct Demo {
     /// Folder for results.
     #[arg(long, value_name = "DIR", default_value = "runs/demo")]
     out: PathBuf,
+    /// Show a dashboard on the terminal, as `vigor run --tui` does.
+    #[arg(long)]
+    tui: bool,
     #[command(flatten)]
     machine: Machine,
 }
 
 pub fn demo(args: &Demo, interrupt: &Interrupt) -> Result<(), Failure> {
+    if args.tui {
+        tui::check()?;
+    }
     let config = RunConfig::parse(CONFIG, Path::new("configs/demo.toml"))?;
-    run_config(&config, &args.out, Sharing::default(), &args.machine, interrupt)
+    run_config(&config, &args.out, Sharing::default(), &args.machine, args.tui, interrupt)
 }

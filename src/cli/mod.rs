@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod say;
 mod slurm;
+mod tui;
 
 use exit::Failure;
 use say::{say, tell};
@@ -98,6 +99,20 @@ fn watched<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// What Ctrl-C does: it ends [`watched`] work cleanly, and everything at once the second time.
+fn on_interrupt(flag: &Interrupt) {
+    // The second time the user means it.
+    if flag.swap(true, Ordering::SeqCst) || !WATCHED.load(Ordering::SeqCst) {
+        tui::leave();
+        tell!("\ninterrupted");
+        std::process::exit(i32::from(exit::INTERRUPTED));
+    }
+    // The dashboard says so itself.
+    if !tui::is_open() {
+        tell!("\nstopping; press Ctrl-C again to stop at once");
+    }
+}
+
 /// Parses the arguments, runs the command, prints an error as one sentence.
 pub fn main() -> ExitCode {
     // The sandbox starts this executable again as its launcher; nothing else of it may run then.
@@ -108,14 +123,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let interrupt = Interrupt::default();
     let flag = interrupt.clone();
-    let handler = ctrlc::set_handler(move || {
-        // The second time the user means it.
-        if flag.swap(true, Ordering::SeqCst) || !WATCHED.load(Ordering::SeqCst) {
-            tell!("\ninterrupted");
-            std::process::exit(i32::from(exit::INTERRUPTED));
-        }
-        tell!("\nstopping; press Ctrl-C again to stop at once");
-    });
+    let handler = ctrlc::set_handler(move || on_interrupt(&flag));
     if let Err(error) = handler {
         tell!("warning: Ctrl-C will not end cleanly: {error}");
     }

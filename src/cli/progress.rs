@@ -118,13 +118,13 @@ impl Progress for RunBar {
     }
 
     fn step(&self, step: &StepProgress) {
-        let line = step.line.trim_end();
+        let line = step.step.decision.text.trim_end();
         let shown: String = line.trim_start_matches('\n').chars().take(48).collect();
         self.message(&format!(
             "{} · {} · step {} · {:.0} tokens/s  {shown}",
             step.task,
             step.cell,
-            step.step,
+            step.step.step,
             self.rate()
         ));
     }

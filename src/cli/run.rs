@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
-use vigor::run::{DatasetInfo, Journal, RunConfig, RunManifest, Shard, Sharing, execute, select_tasks};
+use vigor::run::{
+    DatasetInfo, Journal, Progress, RunConfig, RunManifest, Shard, Sharing, execute, select_tasks,
+};
 use vigor::sandbox::PoolConfig;
 use vigor::source::Kind;
 use vigor::task::split;
@@ -16,6 +18,7 @@ use super::exit::{Failure, INTERRUPTED, USAGE};
 use super::progress::RunBar;
 use super::say::{say, tell};
 use super::slurm::Slurm;
+use super::tui::{self, Dashboard};
 use super::{Interrupt, watched};
 
 /// Run an experiment. Given again, it goes on where it stopped; given several times at once, the processes share it.
@@ -24,6 +27,7 @@ use super::{Interrupt, watched};
 Examples:
   vigor run configs/gamma.toml
   vigor run configs/gamma.toml --out /scratch/gamma --threads 8
+  vigor run configs/gamma.toml --tui                          a dashboard: programs, candidates, verdicts
   vigor run configs/gamma.toml --shard 0/2 --out a            every second task; see vigor merge
   vigor run configs/gamma.toml --slurm --slurm-gpus 1 > gamma.sh && sbatch gamma.sh
 
@@ -44,6 +48,10 @@ pub struct Run {
     /// Seconds without a sign of life after which other processes take over a process's sessions.
     #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = seconds)]
     lease: f64,
+    /// Show a dashboard on the terminal: the sessions at work, their programs, candidates and verdicts. Its `?` explains
+    /// the keys; `q` ends the run as Ctrl-C does.
+    #[arg(long, conflicts_with = "slurm")]
+    tui: bool,
     #[command(flatten)]
     slurm: Slurm,
     #[command(flatten)]
@@ -62,10 +70,13 @@ pub fn run(args: &Run, interrupt: &Interrupt) -> Result<(), Failure> {
     if let Some(out) = &args.out {
         config.run.out = Some(out.clone());
     }
+    if args.tui {
+        tui::check()?;
+    }
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let sharing = Sharing { shard, lease: Duration::from_secs_f64(args.lease) };
     for config in config.each_model() {
-        run_config(&config, &config.out_dir(), sharing, &args.machine, interrupt)?;
+        run_config(&config, &config.out_dir(), sharing, &args.machine, args.tui, interrupt)?;
     }
     Ok(())
 }
@@ -99,12 +110,13 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| Failure::message(USAGE, format!("{}: {e}", path.display())))
 }
 
-/// Runs a configuration into a folder and reports.
+/// Runs a configuration into a folder and reports. `dashboard`: on the whole terminal, which must be one.
 pub fn run_config(
     config: &RunConfig,
     out: &Path,
     sharing: Sharing,
     machine: &Machine,
+    dashboard: bool,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     // Before anything is fetched.
@@ -149,9 +161,19 @@ pub fn run_config(
             repair.rewritten
         );
     }
-    let bar = RunBar::new(bench.clients());
-    let summary = watched(|| execute(&mut journal, config, &tasks, &bench, &bar, interrupt));
-    bar.finish();
+    let mut execute = |progress: &dyn Progress| {
+        watched(|| execute(&mut journal, config, &tasks, &bench, progress, interrupt))
+    };
+    let summary = if dashboard {
+        let sessions = tasks.len() * config.cells().len();
+        let dashboard = Dashboard::open(config, out.to_owned(), sessions, &bench, interrupt)?;
+        execute(&dashboard)
+    } else {
+        let bar = RunBar::new(bench.clients());
+        let summary = execute(&bar);
+        bar.finish();
+        summary
+    };
     let summary = summary?;
     if interrupt.load(Ordering::SeqCst) && !summary.complete() {
         return Err(Failure::message(

@@ -230,7 +230,7 @@ mod tests {
             assert!(script.contains(word), "{word} is not in\n{script}");
         }
         // An option that is added to the command must come here, too.
-        let elsewhere = ["--shard", "--no-sandbox", "--help"];
+        let elsewhere = ["--shard", "--no-sandbox", "--tui", "--help"];
         let command = <OnlyRun as Subcommand>::augment_subcommands(clap::Command::new("x"));
         let run = command.find_subcommand("run").unwrap();
         for option in run.get_arguments().filter_map(|a| a.get_long()) {

@@ -16,7 +16,7 @@ use super::grid::Cell;
 use super::journal::{Journal, Turn};
 use super::skip::{skipped, solved_before};
 use crate::session::method::Limits;
-use crate::session::trace::TraceLine;
+use crate::session::trace::{Step, TraceLine};
 use crate::task::Task;
 
 /// One session to run.
@@ -76,10 +76,10 @@ pub struct StepProgress<'a> {
     pub task: &'a str,
     /// Its cell.
     pub cell: &'a str,
-    /// The step, from 0.
-    pub step: usize,
-    /// The line that was committed.
-    pub line: &'a str,
+    /// What the step saw and decided.
+    pub step: &'a Step,
+    /// The program after it.
+    pub program: &'a str,
     /// Tokens generated so far.
     pub tokens: usize,
 }
@@ -90,10 +90,12 @@ pub trait Progress: Sync {
     fn run_started(&self, _total: usize, _finished: usize) {}
     /// A session begins.
     fn session_started(&self, _job: &SessionJob) {}
-    /// A session committed a line.
+    /// A session took a step.
     fn step(&self, _step: &StepProgress) {}
     /// A session is finished and recorded.
     fn session_finished(&self, _index: usize, _result: &ResultRow, _timing: &TimingRow) {}
+    /// A session that began is not recorded here: it was stopped, or another process was first.
+    fn session_left(&self, _index: usize) {}
     /// Other processes have finished so many more sessions, and hold so many now. Called again and again.
     fn others(&self, _finished: usize, _held: usize) {}
 }
@@ -283,11 +285,14 @@ impl<'a> Floor<'a> {
                 let recorded = self.journal().record(index, &outcome);
                 match recorded {
                     Ok(true) => self.progress.session_finished(index, &outcome.result, &outcome.timing),
-                    Ok(false) => {}
+                    Ok(false) => self.progress.session_left(index),
                     Err(error) => self.fail(error),
                 }
             }
-            Err(SolveError::Stopped) => self.journal().give_back(index),
+            Err(SolveError::Stopped) => {
+                self.journal().give_back(index);
+                self.progress.session_left(index);
+            }
             Err(SolveError::Failed(reason)) => {
                 self.journal().give_back(index);
                 let (task, cell) = (job.task.id.clone(), job.cell.name.clone());

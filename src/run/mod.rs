@@ -30,5 +30,6 @@ pub use grid::Cell;
 pub use journal::{Journal, Repair, Sharing};
 pub use manifest::{DatasetInfo, ModelInfo, Part, RunManifest};
 pub use merge::{Merged, merge};
+pub use sessions::finished_results;
 pub use shard::Shard;
 pub use workbench::{Workbench, WorkbenchError, WorkbenchOptions};

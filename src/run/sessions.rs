@@ -4,7 +4,7 @@
 //! `{"session":12,"events":3}`, the result, the timing, then the events.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -154,6 +154,14 @@ impl SessionFiles {
         })
     }
 
+    /// The result in a session's file, without the rest of it.
+    fn result(&self, index: usize) -> Result<ResultRow, RunError> {
+        let path = self.path(index);
+        let line = File::open(&path).and_then(|file| BufReader::new(file).lines().nth(1).transpose());
+        let line = line.map_err(|e| RunError::io("read", &path, e))?.unwrap_or_default();
+        serde_json::from_str(&line).map_err(|source| RunError::Malformed { path, line: 2, source })
+    }
+
     /// What a session's file is to hold.
     pub fn serialise(&self, index: usize, outcome: &SessionOutcome) -> Result<String, RunError> {
         let path = self.path(index);
@@ -166,6 +174,23 @@ impl SessionFiles {
         }
         Ok(text)
     }
+}
+
+/// Results of finished sessions of the run in `run_dir`, which has `sessions` of them: the first `limit` of those that are
+/// not `known`, each with its number. Only the beginning of their files is read, and processes may add to them meanwhile.
+///
+/// # Errors
+/// When the folder or a file cannot be read or is malformed.
+pub fn finished_results(
+    run_dir: &Path,
+    sessions: usize,
+    known: impl Fn(usize) -> bool,
+    limit: usize,
+) -> Result<Vec<(usize, ResultRow)>, RunError> {
+    let files = SessionFiles::of(run_dir);
+    let finished = files.finished(sessions)?;
+    let new = (0..sessions).filter(|&index| finished[index] && !known(index)).take(limit);
+    new.map(|index| files.result(index).map(|result| (index, result))).collect()
 }
 
 /// The lines of a session's file, or what is wrong with it.

@@ -203,8 +203,8 @@ impl Solver for Workbench {
                 index: job.index,
                 task: &job.task.id,
                 cell: &job.cell.name,
-                step: report.step.step,
-                line: &report.step.decision.text,
+                step: report.step,
+                program: report.program,
                 tokens: report.generated_tokens,
             });
         });

@@ -86,6 +86,8 @@ pub struct Seconds {
 pub struct StepReport<'a> {
     /// The event.
     pub step: &'a Step,
+    /// The program after it.
+    pub program: &'a str,
     /// Tokens generated so far.
     pub generated_tokens: usize,
     /// Time spent so far; the total and the final verdicts come with the outcome.

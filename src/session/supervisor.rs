@@ -86,6 +86,7 @@ impl Supervisor {
             let step = session.step()?;
             watch(StepReport {
                 step: &step,
+                program: &session.program,
                 generated_tokens: session.counts.engine.generated_tokens,
                 seconds: session.seconds,
             });
