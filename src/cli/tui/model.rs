@@ -80,9 +80,12 @@ impl Session {
     }
 }
 
-/// The lines of a text, a last one without a newline included. A carriage return ends none.
+/// The lines of a text, a last one without a newline included, unless it is only the indentation that came with the newline
+/// before it. A carriage return ends none.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split_inclusive('\n').map(|line| line.strip_suffix('\n').unwrap_or(line))
+    text.trim_end_matches([' ', '\t'])
+        .split_inclusive('\n')
+        .map(|line| line.strip_suffix('\n').unwrap_or(line))
 }
 
 /// What can be scrolled.

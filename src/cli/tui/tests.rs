@@ -285,6 +285,17 @@ fn wide_characters_keep_their_columns() {
 }
 
 #[test]
+fn the_indentation_of_the_next_line_is_no_line() {
+    let started = Instant::now();
+    let mut model = busy(started);
+    let line = "    x = 1\n    ";
+    take(&mut model, 2, &step(1, line, Source::Guided, Vec::new()), &format!("def f():\n{line}"));
+    let screen = screen(&mut model, (80, 24), started);
+    assert_shows(&screen, &["lines: 2", "2 +     x = 1"]);
+    assert!(!has(&screen, "3 +") && !has(&screen, "1 +"));
+}
+
+#[test]
 fn arrows_select_a_session() {
     let started = Instant::now();
     let mut model = busy(started);
