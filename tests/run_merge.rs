@@ -25,6 +25,17 @@ fn shares(home: &Path, count: usize) -> Vec<PathBuf> {
     (0..count).map(share).collect()
 }
 
+/// A run in two folders, and of the second the file of a session, with its text.
+fn twice(home: &Path) -> (PathBuf, PathBuf, PathBuf, String) {
+    let (a, b) = (home.join("a"), home.join("b"));
+    for dir in [&a, &b] {
+        run(dir, &config(1, 0), &tasks(2), &Fake { millis: 0 }).unwrap();
+    }
+    let path = b.join("sessions/000006.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    (a, b, path, text)
+}
+
 #[test]
 fn shares_become_the_run_that_one_process_leaves() {
     let home = tempfile::tempdir().unwrap();
@@ -83,12 +94,7 @@ fn another_experiment_is_refused_with_the_key_that_differs() {
 #[test]
 fn contradictions_are_refused_by_name_before_anything_is_written() {
     let home = tempfile::tempdir().unwrap();
-    let (a, b) = (home.path().join("a"), home.path().join("b"));
-    for dir in [&a, &b] {
-        run(dir, &config(1, 0), &tasks(2), &Fake { millis: 0 }).unwrap();
-    }
-    let path = b.join("sessions/000006.jsonl");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let (a, b, path, text) = twice(home.path());
 
     // How long a session took is no contradiction.
     std::fs::write(&path, text.replace("\"score\":0.6", "\"score\":0.7")).unwrap();
@@ -117,12 +123,7 @@ fn contradictions_are_refused_by_name_before_anything_is_written() {
 #[test]
 fn what_the_clock_ended_may_differ() {
     let home = tempfile::tempdir().unwrap();
-    let (a, b) = (home.path().join("a"), home.path().join("b"));
-    for dir in [&a, &b] {
-        run(dir, &config(1, 0), &tasks(2), &Fake { millis: 0 }).unwrap();
-    }
-    let path = b.join("sessions/000006.jsonl");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let (a, b, path, text) = twice(home.path());
     let end = text.split("\"end\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
     let ended = text.replace(&format!("\"end\":\"{end}\""), "\"end\":\"time_budget\"");
     std::fs::write(&path, ended.replace("\"executions\":2", "\"executions\":1")).unwrap();
