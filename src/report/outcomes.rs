@@ -9,8 +9,9 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::ReportError;
-use super::read::{Doubts, HARNESS_ERROR, Sessions, TIME_BUDGET, each_line, parse, place, unfinished};
+use super::read::{Doubts, HARNESS_ERROR, Sessions, each_line, parse, place, unfinished};
 use crate::run::RunManifest;
+use crate::session::trace::EndReason;
 
 /// One of the two kinds of tests, whose numbers are never mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +96,8 @@ impl RunOutcomes {
             let session = sessions.find(&path, line, &row.task_id, &row.cell)?;
             place(&mut seen, session, (), &path, line)?;
             doubts.unjudged += usize::from(row.held_out.unjudged || row.guiding.unjudged);
-            doubts.by_time += usize::from(row.end == TIME_BUDGET);
-            if row.end == "skipped" {
+            doubts.by_time += usize::from(row.end == EndReason::TimeBudget);
+            if row.end == EndReason::Skipped {
                 skipped += 1;
             } else {
                 outcomes[session] = Some(row.outcome());
@@ -167,8 +168,7 @@ struct ResultLine<'a> {
     prefill_tokens: usize,
     forward_passes: usize,
     executions: usize,
-    #[serde(borrow)]
-    end: Cow<'a, str>,
+    end: EndReason,
 }
 
 impl ResultLine<'_> {

@@ -166,9 +166,6 @@ pub(super) fn ended_before(path: &Path, line: usize) -> ReportError {
 /// The verdict of a test that could not be judged.
 pub(super) const HARNESS_ERROR: &str = "harness_error";
 
-/// The end of a session that had no time left.
-pub(super) const TIME_BUDGET: &str = "time_budget";
-
 /// Sessions whose numbers say less than others'.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
