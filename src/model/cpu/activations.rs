@@ -1,14 +1,15 @@
 //! Activations for the integer kernels: 16-bit integers with a scale per 32 inputs.
 //!
 //! A block's largest magnitude becomes ±32,512, so rounding costs at most 1.5e-5 of it; nothing else in a
-//! quantised product is inexact but its f32 sums. The 16 bits stand as two signed bytes, `256 · high + low`,
-//! in planes of their own: byte dot products of both planes with the same weights give the exact result.
+//! quantised product is inexact but its f32 sums. Kernels that multiply bytes get the 16 bits as two signed bytes,
+//! `256 · high + low`, in planes of their own: byte dot products of both planes with the same weights give the exact
+//! result. Kernels that multiply 16-bit integers get words.
 
-use super::Isa;
 use super::matmul::equal_blocks;
 use super::ops::ROUNDER;
 use super::packed::ZERO;
 use super::simd::multiversion;
+use super::{Isa, integer};
 use crate::team;
 
 /// Inputs that share a scale.
@@ -36,8 +37,10 @@ pub(super) struct RowBlock {
     pub first: usize,
     /// Number of rows.
     pub rows: usize,
-    /// `[k / 32][high, low][row][k % 32]`.
+    /// `[k / 32][high, low][row][k % 32]`; empty where the kernel takes words.
     pub planes: Vec<i8>,
+    /// `[k / 32][row][k % 32]`; empty where the kernel takes planes.
+    pub words: Vec<i16>,
     /// `[k / 32][row]`.
     pub scale: Vec<f32>,
     /// By groups of 16 and of 32.
@@ -66,13 +69,20 @@ impl Activations {
         &self.blocks
     }
 
-    /// Quantises `rows` rows of `cols` inputs each.
+    /// Quantises `rows` rows of `cols` inputs each, for the kernel of this machine.
     pub fn quantise(&mut self, x: &[f32], rows: usize, cols: usize) {
+        self.quantise_for(Isa::detect(), x, rows, cols);
+    }
+
+    /// The same, for the kernel of an instruction set.
+    pub fn quantise_for(&mut self, isa: Isa, x: &[f32], rows: usize, cols: usize) {
+        let (planes, words) = if integer::takes_words(isa) { (0, 1) } else { (2, 0) };
         let blocks = equal_blocks(rows, MAX_ROWS);
         self.blocks.resize_with(blocks.len(), RowBlock::default);
         for (block, (first, rows)) in self.blocks.iter_mut().zip(blocks) {
             (block.first, block.rows) = (first, rows);
-            block.planes.resize(2 * rows * cols, 0);
+            block.planes.resize(planes * rows * cols, 0);
+            block.words.resize(words * rows * cols, 0);
             block.scale.resize(rows * (cols / BLOCK), 0.0);
             for (terms, size) in block.groups.iter_mut().zip([BLOCK / 2, BLOCK]) {
                 terms.bias.resize(rows * (cols / size), 0);
@@ -97,10 +107,16 @@ struct Part<'a> {
     first_row: usize,
     rows: usize,
     first_input: usize,
-    planes: &'a mut [i8],
+    integers: PartIntegers<'a>,
     scale: &'a mut [f32],
     halves: (&'a mut [i32], &'a mut [f32]),
     wholes: (&'a mut [i32], &'a mut [f32]),
+}
+
+/// See [`RowBlock`].
+enum PartIntegers<'a> {
+    Planes(&'a mut [i8]),
+    Words(&'a mut [i16]),
 }
 
 impl RowBlock {
@@ -111,13 +127,16 @@ impl RowBlock {
         let [halves, wholes] = &mut self.groups;
         let halves = halves.bias.chunks_mut(size / 16).zip(halves.sum.chunks_mut(size / 16));
         let wholes = wholes.bias.chunks_mut(size / 32).zip(wholes.sum.chunks_mut(size / 32));
-        let planes = self.planes.chunks_mut(2 * size).zip(self.scale.chunks_mut(size / BLOCK));
-        planes.zip(halves.zip(wholes)).zip((0..cols).step_by(PART)).map(
-            move |(((planes, scale), (halves, wholes)), first_input)| Part {
+        // One of the two is empty.
+        let planes = self.planes.chunks_mut(2 * size).map(PartIntegers::Planes);
+        let integers = planes.chain(self.words.chunks_mut(size).map(PartIntegers::Words));
+        let integers = integers.zip(self.scale.chunks_mut(size / BLOCK));
+        integers.zip(halves.zip(wholes)).zip((0..cols).step_by(PART)).map(
+            move |(((integers, scale), (halves, wholes)), first_input)| Part {
                 first_row,
                 rows,
                 first_input,
-                planes,
+                integers,
                 scale,
                 halves,
                 wholes,
@@ -133,10 +152,18 @@ fn quantise_part(x: &[f32], cols: usize, part: &mut Part<'_>) {
     for r in 0..rows {
         let row = &x[(part.first_row + r) * cols + part.first_input..][..inputs];
         for (b, x) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let (high, low) =
-                part.planes[2 * b * rows * BLOCK..][..2 * rows * BLOCK].split_at_mut(rows * BLOCK);
-            let planes = (&mut high.as_chunks_mut().0[r], &mut low.as_chunks_mut().0[r]);
-            let (step, [first, second]) = quantise_block(isa, x, planes);
+            let (step, [first, second]) = match &mut part.integers {
+                PartIntegers::Planes(planes) => {
+                    let (high, low) =
+                        planes[2 * b * rows * BLOCK..][..2 * rows * BLOCK].split_at_mut(rows * BLOCK);
+                    quantise_block(isa, x, (&mut high.as_chunks_mut().0[r], &mut low.as_chunks_mut().0[r]))
+                }
+                PartIntegers::Words(words) => {
+                    let mut terms = Terms::default();
+                    quantise(x, &mut words.as_chunks_mut().0[b * rows + r], &mut terms);
+                    terms
+                }
+            };
             part.scale[b * rows + r] = step;
             let set = |terms: &mut (&mut [i32], &mut [f32]), group: usize, sum: i32| {
                 terms.0[group * rows + r] = -ZERO * sum;
@@ -156,8 +183,13 @@ fn quantise_block(isa: Isa, x: &[f32; BLOCK], planes: Planes<'_>) -> Terms {
         return unsafe { avx512::quantise(x, planes) };
     }
     let _ = isa;
-    let mut terms = Terms::default();
-    quantise(x, planes, &mut terms);
+    let (mut words, mut terms) = ([0; BLOCK], Terms::default());
+    quantise(x, &mut words, &mut terms);
+    let (high, low) = planes;
+    for i in 0..BLOCK {
+        low[i] = words[i] as i8;
+        high[i] = ((i32::from(words[i]) - i32::from(low[i])) >> 8) as i8;
+    }
     terms
 }
 
@@ -180,8 +212,7 @@ fn steps(largest: f32) -> (f32, f32) {
 type Terms = (f32, [i32; 2]);
 
 multiversion! {
-    fn quantise(x: &[f32; BLOCK], planes: Planes<'_>, terms: &mut Terms) {
-        let (high, low) = planes;
+    fn quantise(x: &[f32; BLOCK], words: &mut [i16; BLOCK], terms: &mut Terms) {
         // Magnitudes order like their bits, and what is no number comes out on top.
         let largest = x.iter().map(|x| x.abs().to_bits()).max().map_or(0.0, f32::from_bits);
         let (inverse, step) = steps(largest);
@@ -189,10 +220,7 @@ multiversion! {
         let integers: [i32; BLOCK] = std::array::from_fn(|i| {
             (x[i].mul_add(inverse, ROUNDER)).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32
         });
-        for i in 0..BLOCK {
-            low[i] = integers[i] as i8;
-            high[i] = ((integers[i] - i32::from(low[i])) >> 8) as i8;
-        }
+        *words = integers.map(|integer| integer as i16);
         let (first, second) = integers.split_at(BLOCK / 2);
         *terms = (step, [first.iter().sum(), second.iter().sum()]);
     }
@@ -237,30 +265,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn planes_and_scales_give_the_values_back() {
+    fn integers_and_scales_give_the_values_back() {
         let (rows, cols) = (19, 96);
         let x: Vec<f32> =
             (0..rows * cols).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1.7f32.powi(i as i32 % 9)).collect();
         let mut activations = Activations::default();
-        activations.quantise(&x, rows, cols);
-        let sizes: Vec<(usize, usize)> = activations.blocks().iter().map(|b| (b.first, b.rows)).collect();
-        assert_eq!(sizes, [(0, 7), (7, 6), (13, 6)]);
-        for block in activations.blocks() {
-            for r in 0..block.rows {
-                for b in 0..cols / BLOCK {
-                    let truth = &x[(block.first + r) * cols + b * BLOCK..][..BLOCK];
-                    let largest = truth.iter().fold(0f32, |a, b| a.max(b.abs()));
-                    let mut sum = 0;
-                    for (i, truth) in truth.iter().enumerate() {
-                        let at = |plane: usize| {
-                            i32::from(block.planes[((2 * b + plane) * block.rows + r) * BLOCK + i])
-                        };
-                        let integer = 256 * at(0) + at(1);
-                        sum += integer;
-                        let back = integer as f32 * block.scale[b * block.rows + r];
-                        assert!((back - truth).abs() <= largest * 1.6e-5, "{back} and not {truth}");
+        for isa in [Isa::Portable, Isa::Avx2, Isa::Vnni] {
+            activations.quantise_for(isa, &x, rows, cols);
+            let sizes: Vec<(usize, usize)> = activations.blocks().iter().map(|b| (b.first, b.rows)).collect();
+            assert_eq!(sizes, [(0, 7), (7, 6), (13, 6)]);
+            for block in activations.blocks() {
+                assert_eq!(block.words.is_empty(), !integer::takes_words(isa));
+                assert_eq!(block.planes.is_empty(), integer::takes_words(isa));
+                for r in 0..block.rows {
+                    for b in 0..cols / BLOCK {
+                        let truth = &x[(block.first + r) * cols + b * BLOCK..][..BLOCK];
+                        let largest = truth.iter().fold(0f32, |a, b| a.max(b.abs()));
+                        let mut sum = 0;
+                        for (i, truth) in truth.iter().enumerate() {
+                            let integer = if integer::takes_words(isa) {
+                                i32::from(block.words[(b * block.rows + r) * BLOCK + i])
+                            } else {
+                                let plane = |p: usize| {
+                                    i32::from(block.planes[((2 * b + p) * block.rows + r) * BLOCK + i])
+                                };
+                                256 * plane(0) + plane(1)
+                            };
+                            sum += integer;
+                            let back = integer as f32 * block.scale[b * block.rows + r];
+                            assert!((back - truth).abs() <= largest * 1.6e-5, "{back} and not {truth}");
+                        }
+                        assert_eq!(block.terms(32).bias[b * block.rows + r], -128 * sum);
                     }
-                    assert_eq!(block.terms(32).bias[b * block.rows + r], -128 * sum);
                 }
             }
         }

@@ -136,6 +136,19 @@ pub(super) fn multiply(
         }
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if takes_words(isa) {
+        let words = &mut workspace.unpacked;
+        words.resize(avx2::lines_needed(cols), Line([0; 64]));
+        // SAFETY: the instruction set was detected.
+        unsafe { avx2::widen(integers, words) };
+        for block in blocks {
+            // SAFETY: as above; panel and rows belong to one product, so they fit.
+            unsafe { avx2::kernel(panel, words, block, &mut tile.0) };
+            put_block(block, &tile);
+        }
+        return;
+    }
     // A few rows take nibbles as they are, more share the work of unpacking them (the tile kernel unpacks on its way).
     if let PanelIntegers::Nibbles { low, fifth, zero } = integers
         && !(takes_nibbles(isa) && is_few)
@@ -158,7 +171,12 @@ pub(super) fn multiply(
 /// Rows that are multiplied with nibbles directly, at most: those of one pass.
 const FEW_ROWS: usize = 4;
 
-/// Whether the kernel of an instruction set multiplies nibbles; all multiply bytes.
+/// Whether the kernel of an instruction set multiplies 16-bit integers; the others multiply bytes.
+pub(super) fn takes_words(isa: Isa) -> bool {
+    matches!(isa, Isa::Avx2 | Isa::Avx512)
+}
+
+/// Whether the kernel of an instruction set multiplies nibbles, too.
 fn takes_nibbles(isa: Isa) -> bool {
     isa >= Isa::Vnni
 }
@@ -174,18 +192,13 @@ pub(super) fn has_tiles() -> bool {
 
 fn kernel(isa: Isa, panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) {
     #[cfg(target_arch = "x86_64")]
-    match isa {
-        Isa::Portable => portable::kernel(panel, x, &mut tile.0),
+    if isa >= Isa::Vnni {
         // SAFETY: the instruction set was detected; panel and rows belong to one product, so they fit.
-        Isa::Avx2 | Isa::Avx512 => unsafe { avx2::kernel(panel, x, &mut tile.0) },
-        // SAFETY: as above.
-        Isa::Vnni | Isa::Amx => unsafe { vnni::kernel(panel, x, tile) },
+        unsafe { vnni::kernel(panel, x, tile) };
+        return;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = isa;
-        portable::kernel(panel, x, &mut tile.0);
-    }
+    let _ = isa;
+    portable::kernel(panel, x, &mut tile.0);
 }
 
 impl<'a> PanelRef<'a> {
@@ -226,9 +239,9 @@ mod tests {
             let Panels::Quantised(weights) = &packed.panels else { panic!("{dtype:?}") };
             for rows in 1..=MAX_ROWS {
                 let x: Vec<f32> = (0..rows * k).map(|i| value(3 * i + rows)).collect();
-                let mut activations = Activations::default();
-                activations.quantise(&x, rows, k);
                 let run = |isa: Isa| {
+                    let mut activations = Activations::default();
+                    activations.quantise_for(isa, &x, rows, k);
                     let mut out = vec![[f32::NAN; PANEL]; rows];
                     multiply(isa, weights, 0, k, &activations, &mut Workspace::default(), |row, lanes| {
                         out[row] = *lanes
