@@ -38,8 +38,7 @@ fn products(c: &mut Criterion) {
     for dtype in PackedMatrix::DTYPES {
         let quantized = QTensor::quantize(&weights, dtype).expect("a type that candle quantises");
         let bytes = quantized.data().expect("on the CPU");
-        let packed =
-            PackedMatrix::pack(&MatrixView { dtype, rows, cols, bytes: &bytes }).expect("a type of ours");
+        let packed = PackedMatrix::pack(&MatrixView::new(dtype, rows, cols, &bytes)).expect("a type of ours");
         for n in ROWS {
             let (x, mut out) = (noise(n * cols), vec![0.0; n * rows]);
             let mut scratch = Scratch::default();
@@ -56,18 +55,18 @@ fn products(c: &mut Criterion) {
 
 /// One layer of a 0.5B model: rows that share a context, and a prompt's rows, each of which sees one position more.
 fn attention(c: &mut Criterion) {
-    let shape = HeadShape { heads: 14, kv_heads: 2, head_dim: 64 };
+    let shape = HeadShape::new(14, 2, 64);
     let mut group = c.benchmark_group("attention");
     for context in [256usize, 1024, 4096] {
         let pages: Vec<u32> = (0..context.div_ceil(PAGE) as u32).collect();
         let [mut k, mut v] = [(); 2].map(|()| Aligned::zeros(pages.len() * shape.page_size()));
         k.copy_from_slice(&noise(pages.len() * shape.page_size()));
         v.copy_from_slice(&k);
-        let layer = KvLayer { shape, k: &k, v: &v };
+        let layer = KvLayer { shape, k: &k, v: &v, cap: None };
         for (name, rows) in [("branches", 1), ("branches", 8), ("branches", 32), ("prompt", 256)] {
             let len = |row: usize| if name == "prompt" { context - rows + row + 1 } else { context };
             let queries: Vec<Query<'_>> =
-                (0..rows).map(|row| Query { pages: &pages, len: len(row) }).collect();
+                (0..rows).map(|row| Query { pages: &pages, from: 0, len: len(row) }).collect();
             let q = noise(rows * shape.heads * shape.head_dim);
             let mut out = vec![0.0; q.len()];
             let positions: usize = (0..rows).map(len).sum();

@@ -11,7 +11,7 @@ use super::task::task;
 use crate::engine::{
     Client, Finish, Generate, Generated, Guidance, Guide, RngKey, Sampler, Sampling, Sequence, StopRule,
 };
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, families};
 use crate::run::Workbench;
 use crate::session::method::{Limits, MethodConfig};
 use crate::session::outcome::Seconds;
@@ -79,15 +79,14 @@ struct Costs {
 
 impl Costs {
     fn new(config: &ModelConfig, weight_bytes: usize, kv_bytes_per_token: usize) -> Self {
-        let (q, kv) =
-            (config.shape.heads * config.shape.head_dim, config.shape.kv_heads * config.shape.head_dim);
-        let block = config.hidden * (2 * q + 2 * kv) + 3 * config.hidden * config.feed_forward;
+        let shape = config.attention.shape;
+        let position = config.layers * shape.heads * (shape.head_dim + shape.value_dim);
         Self {
             weight_bytes: weight_bytes as f64,
             kv_bytes: kv_bytes_per_token as f64,
-            blocks: 2.0 * (config.layers * block) as f64,
+            blocks: 2.0 * families::weights_of_a_row(config) as f64,
             logits: 2.0 * (config.vocab * config.hidden) as f64,
-            position: 4.0 * (config.layers * q) as f64,
+            position: 2.0 * position as f64,
         }
     }
 

@@ -4,11 +4,11 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::config::{Architecture, ModelConfig, RopeScaling};
+use super::config::{ModelConfig, Positions};
 use super::cpu::PackedMatrix;
-use super::cpu::attention::HeadShape;
 use super::cpu::ops::RopePairs;
 use super::device::{Placed, Placement, Wanted, place};
+use super::families::{self, Architecture};
 use super::random::{QuantisedWeights, RandomWeights};
 use super::sampling::{Choice, Guidance, Logprobs, RngKey, Sampling, Selection, select_on_host};
 use super::weights::WeightSource;
@@ -65,20 +65,18 @@ pub(super) fn small(
     kv_heads: usize,
     head_dim: usize,
 ) -> ModelConfig {
-    ModelConfig {
-        architecture,
-        hidden: 256,
-        layers: 2,
-        shape: HeadShape { heads, kv_heads, head_dim },
-        feed_forward: 512,
-        vocab: 301,
-        context: 512,
-        rms_eps: 1e-6,
-        rope_theta: 1e4,
-        rope_scaling: RopeScaling::None,
-        rope_pairs: RopePairs::Halves,
-        tied: false,
-    }
+    let json = serde_json::json!({
+        "model_type": architecture.name(),
+        "hidden_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": head_dim,
+        "intermediate_size": 512,
+        "vocab_size": 301,
+        "max_position_embeddings": 512,
+    });
+    families::from_json(&json.to_string()).expect("a valid configuration")
 }
 
 /// Some of its tokens.
@@ -121,7 +119,9 @@ pub fn check(
         ("grouped heads of 64, biases", small(Architecture::Qwen2, 6, 2, 64)),
         ("head size 128, pairs side by side", small(Architecture::Llama, 2, 1, 128)),
     ];
-    shapes[2].1.rope_pairs = RopePairs::Interleaved;
+    if let Positions::Rotary { global, .. } = &mut shapes[2].1.attention.positions {
+        global.pairs = RopePairs::Interleaved;
+    }
     shapes.truncate(if quick { 1 } else { 3 });
     for (what, config) in &shapes {
         add(format!("logits, {what}"), compare(&on_gpu, config, RandomWeights::new(config, 5))?);

@@ -9,12 +9,11 @@ use candle_core::quantized::gguf_file::{Content, Value};
 use memmap2::Mmap;
 
 use super::ModelError;
-use super::config::{Architecture, ModelConfig, RopeScaling};
-use super::cpu::attention::HeadShape;
-use super::cpu::ops::RopePairs;
+use super::config::ModelConfig;
 use super::cpu::packed::MatrixView;
+use super::families::{self, Scheme};
 use super::quant::BlockFormat;
-use super::weights::{Part, Role, WeightSource};
+use super::weights::WeightSource;
 
 /// An opened GGUF file.
 pub struct Gguf {
@@ -82,7 +81,8 @@ impl Gguf {
         })
     }
 
-    fn number(&self, key: &str) -> Option<f64> {
+    /// A number of the metadata.
+    pub(super) fn number(&self, key: &str) -> Option<f64> {
         match self.content.metadata.get(key)? {
             Value::U8(v) => Some(f64::from(*v)),
             Value::I8(v) => Some(f64::from(*v)),
@@ -98,72 +98,46 @@ impl Gguf {
         }
     }
 
-    fn text(&self, key: &str) -> Option<&str> {
+    /// A text of the metadata.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
         match self.content.metadata.get(key)? {
             Value::String(s) => Some(s),
             _ => None,
         }
     }
 
+    /// A truth value of the metadata.
+    pub(super) fn flag(&self, key: &str) -> Option<bool> {
+        match self.content.metadata.get(key)? {
+            Value::Bool(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// The values of a small tensor; `None` if it is not there.
+    pub(super) fn vector(&self, name: &str) -> Option<Vec<f32>> {
+        let view = self.matrix(name).ok().filter(|view| view.rows == 1)?;
+        let mut values = vec![0.0; view.cols];
+        view.row_f32(0, &mut values);
+        Some(values)
+    }
+
+    /// Whether there is an output projection besides the embedding table.
+    pub(super) fn has_output(&self) -> bool {
+        self.has("output.weight")
+    }
+
     /// The hyperparameters.
     pub fn config(&self) -> Result<ModelConfig, ModelError> {
-        let missing =
-            |key: &str| ModelError::Config(format!("{}: GGUF metadata `{key}` is missing", self.path));
-        let arch = self.text("general.architecture").ok_or_else(|| missing("general.architecture"))?;
-        let architecture = Architecture::from_name(arch)?;
-        let get = |key: &str| {
-            let key = format!("{arch}.{key}");
-            self.number(&key).filter(|v| *v >= 0.0).ok_or_else(|| missing(&key))
-        };
-        let size = |key: &str| get(key).map(|v| v as usize);
-        let heads = size("attention.head_count")?;
-        let hidden = size("embedding_length")?;
-        let head_dim = match self.number(&format!("{arch}.attention.key_length")) {
-            Some(v) => v as usize,
-            None if heads > 0 => hidden / heads,
-            None => 0,
-        };
-        let embedding = self.name(Role::Embedding, 0, Part::Weight);
-        let vocab = self
-            .content
-            .tensor_infos
-            .get(&embedding)
-            .and_then(|info| info.shape.dims().first().copied())
-            .ok_or_else(|| ModelError::MissingTensor { tensor: embedding, path: self.path.clone() })?;
-        let rope_scaling = match self.text(&format!("{arch}.rope.scaling.type")) {
-            None | Some("none") => match self.matrix("rope_freqs.weight") {
-                Ok(view) => {
-                    let mut factors = vec![1.0; view.cols];
-                    view.row_f32(0, &mut factors);
-                    RopeScaling::Factors(factors)
-                }
-                Err(_) => match self.number(&format!("{arch}.rope.scale_linear")) {
-                    Some(factor) if factor > 0.0 => RopeScaling::Linear(factor as f32),
-                    _ => RopeScaling::None,
-                },
-            },
-            Some("linear") => RopeScaling::Linear(get("rope.scaling.factor")? as f32),
-            Some(other) => return Err(ModelError::Unsupported(format!("RoPE scaling `{other}`"))),
-        };
-        let config = ModelConfig {
-            architecture,
-            hidden,
-            layers: size("block_count")?,
-            shape: HeadShape { heads, kv_heads: size("attention.head_count_kv").unwrap_or(heads), head_dim },
-            feed_forward: size("feed_forward_length")?,
-            vocab,
-            context: size("context_length")?,
-            rms_eps: get("attention.layer_norm_rms_epsilon")? as f32,
-            rope_theta: get("rope.freq_base").unwrap_or(1e4) as f32,
-            rope_scaling,
-            rope_pairs: match architecture {
-                Architecture::Llama => RopePairs::Interleaved,
-                Architecture::Qwen2 => RopePairs::Halves,
-            },
-            tied: !self.has(&self.name(Role::Output, 0, Part::Weight)),
-        };
-        config.check()?;
-        Ok(config)
+        let arch = self.text("general.architecture").ok_or_else(|| {
+            ModelError::Config(format!("{}: GGUF metadata `general.architecture` is missing", self.path))
+        })?;
+        let embedding = "token_embd.weight";
+        let vocab =
+            self.content.tensor_infos.get(embedding).and_then(|info| info.shape.dims().first().copied());
+        let vocab = vocab
+            .ok_or_else(|| ModelError::MissingTensor { tensor: embedding.into(), path: self.path.clone() })?;
+        families::from_gguf(self, arch, vocab)
     }
 }
 
@@ -172,26 +146,8 @@ fn first_line(error: &candle_core::Error) -> String {
 }
 
 impl WeightSource for Gguf {
-    fn name(&self, role: Role, layer: usize, part: Part) -> String {
-        let stem = match role {
-            Role::Embedding => "token_embd",
-            Role::OutputNorm => "output_norm",
-            Role::Output => "output",
-            Role::AttentionNorm => "attn_norm",
-            Role::Q => "attn_q",
-            Role::K => "attn_k",
-            Role::V => "attn_v",
-            Role::O => "attn_output",
-            Role::FeedForwardNorm => "ffn_norm",
-            Role::Gate => "ffn_gate",
-            Role::Up => "ffn_up",
-            Role::Down => "ffn_down",
-        };
-        let part = if part == Part::Weight { "weight" } else { "bias" };
-        match role {
-            Role::Embedding | Role::OutputNorm | Role::Output => format!("{stem}.{part}"),
-            _ => format!("blk.{layer}.{stem}.{part}"),
-        }
+    fn scheme(&self) -> Scheme {
+        Scheme::Gguf
     }
 
     fn has(&self, name: &str) -> bool {
@@ -209,17 +165,9 @@ impl WeightSource for Gguf {
                 "tensor `{name}` of type {dtype:?}; this version reads F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K"
             )));
         }
-        let (rows, cols) = match *info.shape.dims() {
-            [cols] => (1, cols),
-            [rows, cols] => (rows, cols),
-            ref dims => {
-                return Err(ModelError::Shape {
-                    tensor: name.into(),
-                    found: dims.to_vec(),
-                    expected: vec![0, 0],
-                });
-            }
+        let Some((&cols, outer)) = info.shape.dims().split_last() else {
+            return Err(ModelError::Shape { tensor: name.into(), found: vec![], expected: vec![0, 0] });
         };
-        Ok(MatrixView { dtype, rows, cols, bytes })
+        Ok(MatrixView::new(dtype, outer.iter().product(), cols, bytes))
     }
 }

@@ -8,9 +8,10 @@ use candle_core::{Device, Tensor};
 use half::bf16;
 
 use super::ModelError;
-use super::config::{Architecture, ModelConfig};
+use super::config::ModelConfig;
 use super::cpu::packed::MatrixView;
-use super::weights::{Part, Role, WeightSource};
+use super::families::{self, Scheme, place};
+use super::weights::{Part, WeightSource};
 
 /// What the name of a model begins with to mean random weights in the shape that follows.
 pub const PREFIX: &str = "random:";
@@ -52,7 +53,7 @@ pub const SHAPES: [(&str, &str); 5] = [
 /// The hyperparameters of a shape.
 pub fn shape(name: &str) -> Result<ModelConfig, ModelError> {
     match SHAPES.iter().find(|(known, _)| *known == name) {
-        Some((_, json)) => ModelConfig::from_hf_json(json),
+        Some((_, json)) => families::from_json(json),
         None => {
             let names: Vec<&str> = SHAPES.iter().map(|(name, _)| *name).collect();
             let names = names.join(", ");
@@ -118,8 +119,7 @@ fn bytes_of(values: impl Iterator<Item = f32>) -> Vec<u8> {
 impl RandomWeights {
     /// Weights for a configuration, the same for the same seed.
     pub fn new(config: &ModelConfig, seed: u64) -> Self {
-        let (hidden, ff, s) = (config.hidden, config.feed_forward, config.shape);
-        let (q_dim, kv_dim) = (s.heads * s.head_dim, s.kv_heads * s.head_dim);
+        let hidden = config.hidden;
         let mut state = seed;
         let mut next = move || {
             // SplitMix64.
@@ -129,45 +129,22 @@ impl RandomWeights {
             z ^ (z >> 31)
         };
         let (mut tensors, mut longest) = (HashMap::new(), 0);
-        let mut add = |role, layer, part, rows: usize, cols: usize| {
-            let begin = match role {
-                Role::AttentionNorm | Role::FeedForwardNorm | Role::OutputNorm => None,
-                _ => Some(2 * (next() as usize % BEGINNINGS)),
-            };
+        for families::Tensor { role, layer, part, rows, cols } in families::tensors(config) {
+            let is_norm = rows == 1 && part == Part::Weight;
+            let begin = (!is_norm).then(|| 2 * (next() as usize % BEGINNINGS));
             longest = longest.max(rows * cols);
-            tensors.insert(name(role, layer, part), Entry { rows, cols, begin });
-        };
-        add(Role::Embedding, 0, Part::Weight, config.vocab, hidden);
-        add(Role::OutputNorm, 0, Part::Weight, 1, hidden);
-        if !config.tied {
-            add(Role::Output, 0, Part::Weight, config.vocab, hidden);
+            let name = place(Scheme::Roles, config, role, layer, part).tensor;
+            tensors.insert(name, Entry { rows, cols, begin });
         }
-        for layer in 0..config.layers {
-            for (role, rows, cols) in [
-                (Role::AttentionNorm, 1, hidden),
-                (Role::FeedForwardNorm, 1, hidden),
-                (Role::Q, q_dim, hidden),
-                (Role::K, kv_dim, hidden),
-                (Role::V, kv_dim, hidden),
-                (Role::O, hidden, q_dim),
-                (Role::Gate, ff, hidden),
-                (Role::Up, ff, hidden),
-                (Role::Down, hidden, ff),
-            ] {
-                add(role, layer, Part::Weight, rows, cols);
-                let biased = matches!(role, Role::Q | Role::K | Role::V);
-                if biased && config.architecture == Architecture::Qwen2 {
-                    add(role, layer, Part::Bias, 1, rows);
-                }
-            }
-        }
+        let norms = tensors.values().filter(|entry: &&Entry| entry.begin.is_none());
+        let longest_norm = norms.map(|entry| entry.cols).max().unwrap_or(0);
         // So large that a product keeps the size of its input.
         let most = (3.0 / hidden as f32).sqrt();
         let uniform = || (next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
         let numbers = bytes_of(std::iter::repeat_with(uniform).take(NUMBERS).map(|u| u * most));
         let mut pool = numbers.repeat((longest + BEGINNINGS).div_ceil(NUMBERS));
         pool.truncate(2 * (longest + BEGINNINGS));
-        Self { tensors, pool, ones: bytes_of(std::iter::repeat_n(1.0, hidden)) }
+        Self { tensors, pool, ones: bytes_of(std::iter::repeat_n(1.0, longest_norm)) }
     }
 }
 
@@ -204,8 +181,8 @@ impl QuantisedWeights {
 }
 
 impl WeightSource for QuantisedWeights {
-    fn name(&self, role: Role, layer: usize, part: Part) -> String {
-        self.inner.name(role, layer, part)
+    fn scheme(&self) -> Scheme {
+        Scheme::Roles
     }
 
     fn has(&self, name: &str) -> bool {
@@ -221,13 +198,9 @@ impl WeightSource for QuantisedWeights {
     }
 }
 
-fn name(role: Role, layer: usize, part: Part) -> String {
-    format!("{role:?}.{layer}.{part:?}")
-}
-
 impl WeightSource for RandomWeights {
-    fn name(&self, role: Role, layer: usize, part: Part) -> String {
-        name(role, layer, part)
+    fn scheme(&self) -> Scheme {
+        Scheme::Roles
     }
 
     fn has(&self, name: &str) -> bool {
@@ -242,6 +215,6 @@ impl WeightSource for RandomWeights {
             Some(begin) => &self.pool[begin..][..2 * rows * cols],
             None => &self.ones[..2 * cols],
         };
-        Ok(MatrixView { dtype: GgmlDType::BF16, rows, cols, bytes })
+        Ok(MatrixView::new(GgmlDType::BF16, rows, cols, bytes))
     }
 }

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use super::ModelError;
 use super::config::ModelConfig;
 use super::cpu::packed::MatrixView;
-use super::weights::{Part, Role, WeightSource};
+use super::families::{self, Scheme};
+use super::weights::WeightSource;
 
 /// The tensors of one folder.
 pub struct SafetensorsDir {
@@ -104,6 +105,13 @@ impl SafetensorsDir {
                     format!("tensor `{name}` has other bytes than its shape asks for"),
                 ));
             }
+            // What writes stands beside what sees in some models.
+            let name =
+                match (name.strip_prefix("language_model."), name.strip_prefix("model.language_model.")) {
+                    (Some(rest), _) => rest.to_owned(),
+                    (None, Some(rest)) => format!("model.{rest}"),
+                    (None, None) => name,
+                };
             let file = self.files.len();
             self.tensors.insert(name, Entry { file, dtype, shape: entry.shape, start, end });
         }
@@ -114,7 +122,7 @@ impl SafetensorsDir {
     /// Reads `config.json` of a folder.
     pub fn config(dir: &Path) -> Result<ModelConfig, ModelError> {
         let path = dir.join("config.json");
-        ModelConfig::from_hf_json(&read_text(&path)?).map_err(|error| match error {
+        families::from_json(&read_text(&path)?).map_err(|error| match error {
             ModelError::Config(reason) => ModelError::File {
                 path: path.display().to_string(),
                 reason: format!("{reason}; copy it from the repository that the weights are from"),
@@ -142,26 +150,8 @@ fn file_error(path: &Path, reason: impl ToString) -> ModelError {
 }
 
 impl WeightSource for SafetensorsDir {
-    fn name(&self, role: Role, layer: usize, part: Part) -> String {
-        let stem = match role {
-            Role::Embedding => "model.embed_tokens",
-            Role::OutputNorm => "model.norm",
-            Role::Output => "lm_head",
-            Role::AttentionNorm => "input_layernorm",
-            Role::Q => "self_attn.q_proj",
-            Role::K => "self_attn.k_proj",
-            Role::V => "self_attn.v_proj",
-            Role::O => "self_attn.o_proj",
-            Role::FeedForwardNorm => "post_attention_layernorm",
-            Role::Gate => "mlp.gate_proj",
-            Role::Up => "mlp.up_proj",
-            Role::Down => "mlp.down_proj",
-        };
-        let part = if part == Part::Weight { "weight" } else { "bias" };
-        match role {
-            Role::Embedding | Role::OutputNorm | Role::Output => format!("{stem}.{part}"),
-            _ => format!("model.layers.{layer}.{stem}.{part}"),
-        }
+    fn scheme(&self) -> Scheme {
+        Scheme::HuggingFace
     }
 
     fn has(&self, name: &str) -> bool {
@@ -172,22 +162,10 @@ impl WeightSource for SafetensorsDir {
         let Some(entry) = self.tensors.get(name) else {
             return Err(ModelError::MissingTensor { tensor: name.into(), path: self.shown.clone() });
         };
-        let (rows, cols) = match *entry.shape {
-            [cols] => (1, cols),
-            [rows, cols] => (rows, cols),
-            ref dims => {
-                return Err(ModelError::Shape {
-                    tensor: name.into(),
-                    found: dims.to_vec(),
-                    expected: vec![0, 0],
-                });
-            }
+        let Some((&cols, outer)) = entry.shape.split_last() else {
+            return Err(ModelError::Shape { tensor: name.into(), found: vec![], expected: vec![0, 0] });
         };
-        Ok(MatrixView {
-            dtype: entry.dtype,
-            rows,
-            cols,
-            bytes: &self.files[entry.file][entry.start..entry.end],
-        })
+        let bytes = &self.files[entry.file][entry.start..entry.end];
+        Ok(MatrixView::new(entry.dtype, outer.iter().product(), cols, bytes))
     }
 }

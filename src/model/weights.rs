@@ -1,13 +1,17 @@
-//! Weights on disk: one trait over GGUF files and safetensors folders.
+//! Weights on disk: one trait over GGUF files and safetensors folders, and the view of them that a decoder loads from.
 
 use super::ModelError;
+use super::config::ModelConfig;
 use super::cpu::packed::MatrixView;
+use super::families::{Place, Scheme, place};
 
-/// The tensors a decoder asks for, by role; each format knows its own names for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The tensors a decoder asks for, by role; [`super::families`] knows what a file calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Token embeddings, `vocab × hidden`.
     Embedding,
+    /// Vectors of positions, `context × hidden`.
+    Positions,
     /// Final norm.
     OutputNorm,
     /// Output projection, `vocab × hidden`.
@@ -20,20 +24,53 @@ pub enum Role {
     K,
     /// Value projection.
     V,
+    /// Norm of each head's query.
+    QNorm,
+    /// Norm of each head's key.
+    KNorm,
+    /// Latent attention: to the vector that queries are made of.
+    QDown,
+    /// Its norm.
+    QDownNorm,
+    /// From it to the queries.
+    QUp,
+    /// To the vector that keys and values are made of, and the part of the key that turns.
+    KvDown,
+    /// Norm of that vector.
+    KvDownNorm,
+    /// From it to keys and values, head by head: the key's still part, then the value.
+    KvUp,
     /// Attention output projection.
     O,
-    /// Norm before the feed-forward block.
+    /// Norm behind attention.
+    PostAttentionNorm,
+    /// Norm before the feed-forward half.
     FeedForwardNorm,
+    /// Scores of the experts, `experts × hidden`.
+    Router,
     /// Gate projection.
-    Gate,
+    Gate(Net),
     /// Up projection.
-    Up,
+    Up(Net),
     /// Down projection.
-    Down,
+    Down(Net),
+    /// Norm behind the feed-forward half.
+    PostFeedForwardNorm,
+}
+
+/// A feed-forward net of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Net {
+    /// The only one.
+    Whole,
+    /// One of the experts.
+    Expert(usize),
+    /// The one beside the experts that every row takes.
+    Shared,
 }
 
 /// Weight or bias.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The matrix, or a norm's vector.
     Weight,
@@ -43,36 +80,91 @@ pub enum Part {
 
 /// A model's tensors.
 pub trait WeightSource {
-    /// The name of a tensor in this format, e.g. `blk.3.attn_q.weight`.
-    fn name(&self, role: Role, layer: usize, part: Part) -> String;
+    /// How its tensors are named.
+    fn scheme(&self) -> Scheme;
     /// Whether a tensor of that name exists.
     fn has(&self, name: &str) -> bool;
-    /// A tensor as the bytes of a matrix; a vector is a matrix of one row.
+    /// A tensor as the bytes of a matrix; a vector is a matrix of one row, and of more than two dimensions all but the
+    /// last are rows.
     fn matrix(&self, name: &str) -> Result<MatrixView<'_>, ModelError>;
 }
 
-/// A matrix of the given shape.
-pub fn matrix_of<'a>(
-    source: &'a dyn WeightSource,
-    name: &str,
-    rows: usize,
-    cols: usize,
-) -> Result<MatrixView<'a>, ModelError> {
-    let view = source.matrix(name)?;
-    if (view.rows, view.cols) != (rows, cols) {
-        return Err(ModelError::Shape {
-            tensor: name.into(),
-            found: vec![view.rows, view.cols],
-            expected: vec![rows, cols],
-        });
-    }
-    Ok(view)
+/// A model's tensors by what they are for.
+#[derive(Clone, Copy)]
+pub struct Tensors<'a> {
+    /// Where they come from.
+    pub source: &'a (dyn WeightSource + Sync),
+    /// What they are tensors of.
+    pub config: &'a ModelConfig,
 }
 
-/// A vector of the given length, in f32.
-pub fn vector_of(source: &dyn WeightSource, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
-    let view = matrix_of(source, name, 1, len)?;
-    let mut out = vec![0.0; len];
-    view.row_f32(0, &mut out);
-    Ok(out)
+impl<'a> Tensors<'a> {
+    fn place(&self, role: Role, layer: usize, part: Part) -> Place {
+        place(self.source.scheme(), self.config, role, layer, part)
+    }
+
+    /// Whether there is such a tensor.
+    pub fn has(&self, role: Role, layer: usize, part: Part) -> bool {
+        self.source.has(&self.place(role, layer, part).tensor)
+    }
+
+    /// The weights of a linear layer, `rows × cols`.
+    pub fn matrix(
+        &self,
+        role: Role,
+        layer: usize,
+        rows: usize,
+        cols: usize,
+    ) -> Result<MatrixView<'a>, ModelError> {
+        let Place { tensor, rows: some } = self.place(role, layer, Part::Weight);
+        let whole = self.source.matrix(&tensor)?;
+        let found = vec![whole.rows, whole.cols];
+        let (fits, needed) = match some {
+            None => (whole.rows == rows, rows),
+            Some(some) => {
+                (some.needed(rows).is_some_and(|n| n <= whole.rows), some.needed(rows).unwrap_or(rows))
+            }
+        };
+        if whole.cols != cols || !fits {
+            return Err(ModelError::Shape { tensor, found, expected: vec![needed, cols] });
+        }
+        Ok(some.map_or(whole, |some| whole.part(some, rows)))
+    }
+
+    /// A vector of the given length, in f32: a bias, or the weights of a norm.
+    pub fn vector(&self, role: Role, layer: usize, part: Part, len: usize) -> Result<Vec<f32>, ModelError> {
+        let Place { tensor, rows: some } = self.place(role, layer, part);
+        let view = self.source.matrix(&tensor)?;
+        let (fits, needed) = match some {
+            None => (view.cols == len, len),
+            Some(some) => (some.needed(len).is_some_and(|n| n <= view.cols), some.needed(len).unwrap_or(len)),
+        };
+        if view.rows != 1 || !fits {
+            let found = vec![view.rows, view.cols];
+            return Err(ModelError::Shape { tensor, found, expected: vec![1, needed] });
+        }
+        let mut whole = vec![0.0; view.cols];
+        view.row_f32(0, &mut whole);
+        Ok(match some {
+            None => whole,
+            Some(some) => (0..len).map(|i| whole[some.row(i)]).collect(),
+        })
+    }
+
+    /// The bias of a linear layer, if it has one.
+    pub fn bias(&self, role: Role, layer: usize, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        let biases = self.config.biases;
+        let must = match role {
+            Role::Q | Role::K | Role::V => biases.heads,
+            Role::O => biases.attention_out,
+            Role::Gate(_) | Role::Up(_) | Role::Down(_) => biases.feed_forward,
+            Role::Output => biases.output,
+            _ => false,
+        };
+        if must || self.has(role, layer, Part::Bias) {
+            self.vector(role, layer, Part::Bias, len).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
 }

@@ -167,7 +167,7 @@ mod tests {
         for dtype in PackedMatrix::DTYPES {
             let quantized = QTensor::quantize(&tensor, dtype).expect("quantize");
             let bytes = quantized.data().expect("data");
-            let view = MatrixView { dtype, rows: n, cols: k, bytes: &bytes };
+            let view = MatrixView::new(dtype, n, k, &bytes);
             let packed = PackedMatrix::pack(&view).expect("supported");
             let batch = product(&packed, &x, rows);
             let mut w = vec![0.0; k];

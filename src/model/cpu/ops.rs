@@ -124,6 +124,128 @@ multiversion! {
 }
 
 multiversion! {
+    /// RMS norm of each row of `x` (`rows × weight.len()`) in place.
+    pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32) {
+        let n = weight.len();
+        for x in x.chunks_exact_mut(n) {
+            let mean = lane_sum(x, |v| v * v) / n as f32;
+            let inv = 1.0 / (mean + eps).sqrt();
+            for i in 0..n {
+                x[i] = x[i] * inv * weight[i];
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Layer norm of each row of `x` (`rows × weight.len()`) into `out`:
+    /// `(x − mean(x)) / sqrt(var(x) + eps) · weight + bias`.
+    pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+        let n = weight.len();
+        for (x, out) in x.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
+            let mean = lane_sum(x, |v| v) / n as f32;
+            let variance = lane_sum(x, |v| (v - mean) * (v - mean)) / n as f32;
+            let inv = 1.0 / (variance + eps).sqrt();
+            for i in 0..n {
+                out[i] = (x[i] - mean) * inv * weight[i] + bias[i];
+            }
+        }
+    }
+}
+
+/// `tanh(x)` in f32, within 2e-7; written so that it becomes vector code.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+}
+
+/// The Gaussian error linear unit in its tanh form.
+#[inline(always)]
+fn gelu_of(x: f32) -> f32 {
+    // √(2 / π)
+    let inner = 0.797_884_56 * (0.044_715 * x * x).mul_add(x, x);
+    0.5 * x * (1.0 + tanh(inner))
+}
+
+/// The Gaussian error linear unit; its error function by formula 7.1.26 of Abramowitz and Stegun, within 3e-7.
+#[inline(always)]
+fn gelu_exact_of(x: f32) -> f32 {
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 1.0 / 0.327_591_1f32.mul_add(z, 1.0);
+    let p = 1.061_405_4f32.mul_add(t, -1.453_152_1);
+    let p = p.mul_add(t, 1.421_413_8);
+    let p = p.mul_add(t, -0.284_496_74);
+    let p = p.mul_add(t, 0.254_829_6);
+    let complement = p * t * exp(-z * z);
+    let erf = if x < 0.0 { complement - 1.0 } else { 1.0 - complement };
+    0.5 * x * (1.0 + erf)
+}
+
+multiversion! {
+    /// `gate ← gelu(gate) · up` with the exact form, element by element.
+    pub fn geglu_exact(gate: &mut [f32], up: &[f32]) {
+        for (g, &u) in gate.iter_mut().zip(up) {
+            *g = gelu_exact_of(*g) * u;
+        }
+    }
+}
+
+multiversion! {
+    /// `x ← gelu(x)`, the exact form.
+    pub fn gelu_exact(x: &mut [f32]) {
+        for x in x.iter_mut() {
+            *x = gelu_exact_of(*x);
+        }
+    }
+}
+
+multiversion! {
+    /// `gate ← gelu(gate) · up`, element by element.
+    pub fn geglu(gate: &mut [f32], up: &[f32]) {
+        for (g, &u) in gate.iter_mut().zip(up) {
+            *g = gelu_of(*g) * u;
+        }
+    }
+}
+
+multiversion! {
+    /// `x ← gelu(x)`.
+    pub fn gelu(x: &mut [f32]) {
+        for x in x.iter_mut() {
+            *x = gelu_of(*x);
+        }
+    }
+}
+
+multiversion! {
+    /// `x ← silu(x)`.
+    pub fn silu(x: &mut [f32]) {
+        for x in x.iter_mut() {
+            *x = *x / (1.0 + exp(-*x));
+        }
+    }
+}
+
+multiversion! {
+    /// `x ← cap · tanh(x / cap)`.
+    pub fn soft_cap(x: &mut [f32], cap: f32) {
+        let inverse = 1.0 / cap;
+        for x in x.iter_mut() {
+            *x = cap * tanh(*x * inverse);
+        }
+    }
+}
+
+multiversion! {
+    /// `x ← x + scale · y`.
+    pub fn add_scaled(x: &mut [f32], y: &[f32], scale: f32) {
+        for (x, &y) in x.iter_mut().zip(y) {
+            *x = y.mul_add(scale, *x);
+        }
+    }
+}
+
+multiversion! {
     /// `gate ← silu(gate) · up`, element by element.
     pub fn swiglu(gate: &mut [f32], up: &[f32]) {
         for (g, &u) in gate.iter_mut().zip(up) {
@@ -197,11 +319,12 @@ pub enum RopePairs {
     Interleaved,
 }
 
-/// Turns every head of `x` (`heads × head_dim`) by the angles of one position; `cos` and `sin` hold
-/// `head_dim / 2` values.
-pub fn rope(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32], pairs: RopePairs) {
-    let half = head_dim / 2;
+/// Turns the dimensions from `first` on of every head of `x` (`heads × head_dim`) by the angles of one position; `cos` and
+/// `sin` hold a value for each pair.
+pub fn rope(x: &mut [f32], head_dim: usize, first: usize, cos: &[f32], sin: &[f32], pairs: RopePairs) {
+    let half = cos.len();
     for head in x.chunks_exact_mut(head_dim) {
+        let head = &mut head[first..];
         for i in 0..half {
             let (a, b) = match pairs {
                 RopePairs::Halves => (i, i + half),
@@ -227,6 +350,25 @@ mod tests {
         }
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(-1e30) < 1.3e-38);
+    }
+
+    #[test]
+    fn tanh_and_gelu_are_close_to_libm() {
+        for i in -3000..3000 {
+            let x = i as f32 / 100.0;
+            let truth = f64::from(x).tanh();
+            assert!((f64::from(tanh(x)) - truth).abs() < 2e-7, "tanh({x}) = {}, not {truth}", tanh(x));
+            let x64 = f64::from(x);
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x64 + 0.044715 * x64.powi(3));
+            let truth = 0.5 * x64 * (1.0 + inner.tanh());
+            assert!((f64::from(gelu_of(x)) - truth).abs() < 1e-6 * truth.abs().max(1.0), "gelu({x})");
+        }
+        // From a table of the normal distribution: x · Φ(x).
+        for (x, phi) in
+            [(-3.0f32, 0.001_349_898), (-1.0, 0.158_655_254), (0.5, 0.691_462_461), (2.0, 0.977_249_868)]
+        {
+            assert!((gelu_exact_of(x) - x * phi).abs() < 1e-6, "gelu({x}) = {}", gelu_exact_of(x));
+        }
     }
 
     #[test]

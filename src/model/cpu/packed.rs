@@ -14,6 +14,45 @@ use crate::model::quant::BlockFormat;
 /// Output channels a panel.
 pub const PANEL: usize = 32;
 
+/// Some rows of a matrix: `each` in a row, from `first` on, the next ones `stride` further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    first: usize,
+    each: usize,
+    stride: usize,
+}
+
+impl Rows {
+    /// Those from one on.
+    pub fn from(first: usize) -> Self {
+        Self { first, each: usize::MAX, stride: 0 }
+    }
+
+    /// The row of the matrix that is number `i`.
+    pub fn row(self, i: usize) -> usize {
+        self.first + i / self.each * self.stride + i % self.each
+    }
+
+    /// The first row, if `count` of these stand one after the other.
+    pub fn contiguous(self, count: usize) -> Option<usize> {
+        (count <= self.each).then_some(self.first)
+    }
+
+    /// `each` from `first` on, and as many every `stride` rows further.
+    pub fn strided(first: usize, each: usize, stride: usize) -> Self {
+        Self { first, each, stride }
+    }
+
+    /// How many rows a matrix needs for the first `count` of these; `None` if it would be absurdly many.
+    pub fn needed(self, count: usize) -> Option<usize> {
+        let last = count.checked_sub(1)?;
+        (last / self.each)
+            .checked_mul(self.stride)?
+            .checked_add(last % self.each)?
+            .checked_add(self.first + 1)
+    }
+}
+
 /// A matrix as it lies in a file: `rows` output channels of `cols` weights each, row-major.
 #[derive(Debug, Clone, Copy)]
 pub struct MatrixView<'a> {
@@ -23,14 +62,37 @@ pub struct MatrixView<'a> {
     pub rows: usize,
     /// Input channels.
     pub cols: usize,
-    /// The bytes: `rows` rows of equal length.
+    /// The bytes: rows of equal length.
     pub bytes: &'a [u8],
+    /// Which of the rows in `bytes` are meant; `None`: they are `rows`, and all.
+    pub some: Option<Rows>,
 }
 
 impl<'a> MatrixView<'a> {
+    /// A whole matrix.
+    pub fn new(dtype: GgmlDType, rows: usize, cols: usize, bytes: &'a [u8]) -> Self {
+        Self { dtype, rows, cols, bytes, some: None }
+    }
+
+    /// Bytes of a row.
+    fn row_len(&self) -> usize {
+        self.cols / self.dtype.block_size() * self.dtype.type_size()
+    }
+
+    /// Some rows of a whole matrix, `count` of them.
+    pub fn part(self, some: Rows, count: usize) -> Self {
+        match some.contiguous(count) {
+            Some(first) => {
+                let len = self.row_len();
+                Self { rows: count, bytes: &self.bytes[first * len..][..count * len], ..self }
+            }
+            None => Self { rows: count, some: Some(some), ..self },
+        }
+    }
+
     /// The bytes of one row.
     pub fn row(&self, row: usize) -> &'a [u8] {
-        let len = self.bytes.len() / self.rows;
+        let (row, len) = (self.some.map_or(row, |some| some.row(row)), self.row_len());
         &self.bytes[row * len..][..len]
     }
 
@@ -237,4 +299,18 @@ fn pack_blocks(view: &MatrixView<'_>, format: BlockFormat) -> Panels {
         Integers::Nibbles { low: lines, fifth, zero: format.zero }
     };
     Panels::Quantised(Quantised { integers, scale, offset: format.has_offset.then_some(offset), group })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_fused_tensors() {
+        assert_eq!((Rows::from(3).needed(4), Rows::from(3).contiguous(4)), (Some(7), Some(3)));
+        let strided = Rows::strided(2, 2, 6);
+        assert_eq!([0, 1, 2, 3, 4].map(|i| strided.row(i)), [2, 3, 8, 9, 14]);
+        assert_eq!((strided.needed(5), strided.contiguous(5)), (Some(15), None));
+        assert_eq!(Rows::strided(1, 1, usize::MAX).needed(3), None);
+    }
 }

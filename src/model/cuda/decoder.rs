@@ -42,7 +42,7 @@ impl CudaDecoder {
         placement: &Placement,
     ) -> Result<Self, ModelError> {
         config.check()?;
-        let dim = config.shape.head_dim;
+        let dim = config.attention.shape.head_dim;
         if !dim.is_multiple_of(TILE) || dim > 128 {
             return Err(ModelError::Unsupported(format!(
                 "a head size of {dim} on a GPU: 16, 32 … 128 are supported; use --device cpu"
@@ -52,7 +52,7 @@ impl CudaDecoder {
         let part = |i: usize| i * layers / count..(i + 1) * layers / count;
         let load = |(i, gpu): (usize, &Arc<Gpu>)| Stage::load(gpu.clone(), source, &config, part(i));
         let mut stages = gpus.iter().take(count).enumerate().map(load).collect::<Result<Vec<_>, _>>()?;
-        let page_bytes = 2 * 2 * layers * config.shape.page_size();
+        let page_bytes = 2 * 2 * layers * config.attention.shape.page_size();
         let wanted = placement.kv_bytes.map_or(usize::MAX, |bytes| bytes / page_bytes);
         let mut pages = wanted.clamp(LEAST_PAGES, 1 << 24);
         for stage in &stages {
@@ -75,7 +75,10 @@ impl CudaDecoder {
 
     /// Bytes of keys and values a token.
     pub fn kv_bytes_per_token(&self) -> usize {
-        2 * 2 * self.config.layers * self.config.shape.kv_heads * self.config.shape.head_dim
+        2 * 2
+            * self.config.layers
+            * self.config.attention.shape.kv_heads
+            * self.config.attention.shape.head_dim
     }
 
     /// Copies a page before the next pass.
@@ -121,7 +124,7 @@ impl CudaDecoder {
             let longest = |rows: &[Row]| rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
             let now =
                 Stage::rows_at_once(&self.config, rest.len(), longest(&rest[..rest.len().min(MOST_ROWS)]));
-            let batch = Batch::new(&rest[..now], spans, self.config.shape.group());
+            let batch = Batch::new(&rest[..now], spans, self.config.attention.shape.group());
             for i in 0..self.stages.len() {
                 let (before, stage) = self.stages.split_at_mut(i);
                 stage[0].pass(&batch, before.last())?;
@@ -177,7 +180,7 @@ mod tests {
     use super::super::testing;
     use super::*;
     use crate::model::check::{small, tokens};
-    use crate::model::config::Architecture;
+    use crate::model::families::Architecture;
     use crate::model::random::RandomWeights;
 
     fn options() -> Placement {
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn two_gpus_with_half_the_blocks_each_compute_the_same() {
-        let config = ModelConfig { layers: 3, ..small(Architecture::Llama, 6, 2, 16) };
+        let config = small(Architecture::Llama, 6, 2, 16).cut(3);
         let weights = RandomWeights::new(&config, 8);
         let gpus = testing::gpus(2);
         let mut one = CudaDecoder::load(&gpus[..1], &weights, config.clone(), &options()).expect("loads");
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn too_little_memory_is_said() {
-        let config = ModelConfig { layers: 3, ..small(Architecture::Llama, 6, 2, 16) };
+        let config = small(Architecture::Llama, 6, 2, 16).cut(3);
         let weights = RandomWeights::new(&config, 9);
         let options = Placement { gpu_memory: 0.001, ..options() };
         let error = CudaDecoder::load(&[testing::gpu()], &weights, config, &options).err().expect("no room");

@@ -13,7 +13,8 @@ use crate::model::config::ModelConfig;
 use crate::model::cpu::PackedMatrix;
 use crate::model::cpu::ops::RopePairs;
 use crate::model::cpu::packed::MatrixView;
-use crate::model::weights::{Part, Role, WeightSource, matrix_of, vector_of};
+use crate::model::rope::Rope;
+use crate::model::weights::{Net, Part, Role, Tensors};
 
 /// A matrix and the bias of its outputs.
 pub(super) struct Linear {
@@ -56,30 +57,23 @@ fn turned_row(row: usize, dim: usize, pairs: RopePairs) -> usize {
 /// Reads the tensors of a file for the device.
 pub(super) struct Loader<'a> {
     pub gpu: &'a Arc<Gpu>,
-    pub source: &'a (dyn WeightSource + Sync),
+    pub tensors: Tensors<'a>,
     pub config: &'a ModelConfig,
 }
 
 impl<'a> Loader<'a> {
     fn view(&self, role: Role, layer: usize, rows: usize, cols: usize) -> Result<MatrixView<'a>, ModelError> {
-        let name = self.source.name(role, layer, Part::Weight);
-        let view = matrix_of(self.source, &name, rows, cols)?;
+        let view = self.tensors.matrix(role, layer, rows, cols)?;
         if PackedMatrix::DTYPES.contains(&view.dtype) {
             Ok(view)
         } else {
-            Err(ModelError::Unsupported(format!("tensor `{name}` of type {:?}", view.dtype)))
+            let what = format!("{role:?} of block {layer}: weights of type {:?}", view.dtype);
+            Err(ModelError::Unsupported(what))
         }
     }
 
     pub fn norm(&self, role: Role, layer: usize) -> Result<Buffer<f32>, ModelError> {
-        let name = self.source.name(role, layer, Part::Weight);
-        self.gpu.buffer_of(&vector_of(self.source, &name, self.config.hidden)?)
-    }
-
-    /// The bias of a projection, if there is one.
-    fn bias(&self, role: Role, layer: usize, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
-        let name = self.source.name(role, layer, Part::Bias);
-        if self.source.has(&name) { vector_of(self.source, &name, len).map(Some) } else { Ok(None) }
+        self.gpu.buffer_of(&self.tensors.vector(role, layer, Part::Weight, self.config.hidden)?)
     }
 
     /// A matrix of `rows` rows, each a row of one of `parts`; `from` says which row of which part.
@@ -106,18 +100,19 @@ impl<'a> Loader<'a> {
     }
 
     pub fn plain(&self, role: Role, layer: usize, rows: usize, cols: usize) -> Result<Linear, ModelError> {
-        let part = (self.view(role, layer, rows, cols)?, self.bias(role, layer, rows)?);
+        let part = (self.view(role, layer, rows, cols)?, self.tensors.bias(role, layer, rows)?);
         self.linear(&[part], rows, &|row| (row < rows).then_some((0, row)))
     }
 
     /// Queries, keys and values, neighbours of one type together.
     fn heads(&self, layer: usize) -> Result<Vec<Linear>, ModelError> {
-        let (shape, hidden) = (self.config.shape, self.config.hidden);
+        let (shape, hidden) = (self.config.attention.shape, self.config.hidden);
+        let rope = self.config.rope().expect("checked before: all heads turn alike");
         let dim = shape.head_dim;
         let mut all = Vec::new();
         for (role, heads) in [(Role::Q, shape.heads), (Role::K, shape.kv_heads), (Role::V, shape.kv_heads)] {
             let view = self.view(role, layer, heads * dim, hidden)?;
-            all.push((role, heads * dim, (view, self.bias(role, layer, heads * dim)?)));
+            all.push((role, heads * dim, (view, self.tensors.bias(role, layer, heads * dim)?)));
         }
         let (mut linears, mut first_tile) = (Vec::new(), 0);
         for same in all.chunk_by(|a, b| Format::of(a.2.0.dtype) == Format::of(b.2.0.dtype)) {
@@ -126,10 +121,7 @@ impl<'a> Loader<'a> {
                 for (index, (role, rows, _)) in same.iter().enumerate() {
                     if row < *rows {
                         let turned = *role != Role::V;
-                        return Some((
-                            index,
-                            if turned { turned_row(row, dim, self.config.rope_pairs) } else { row },
-                        ));
+                        return Some((index, if turned { turned_row(row, dim, rope.pairs) } else { row }));
                     }
                     row -= rows;
                 }
@@ -145,10 +137,10 @@ impl<'a> Loader<'a> {
 
     /// Gate and up, eight rows of each in a row tile.
     fn gate_up(&self, layer: usize) -> Result<Linear, ModelError> {
-        let (ff, hidden) = (self.config.feed_forward, self.config.hidden);
+        let (ff, hidden) = (self.config.feed_forward.width, self.config.hidden);
         let mut parts = Vec::new();
-        for role in [Role::Gate, Role::Up] {
-            parts.push((self.view(role, layer, ff, hidden)?, self.bias(role, layer, ff)?));
+        for role in [Role::Gate(Net::Whole), Role::Up(Net::Whole)] {
+            parts.push((self.view(role, layer, ff, hidden)?, self.tensors.bias(role, layer, ff)?));
         }
         let from = |row: usize| {
             let output = row / TILE * 8 + row % 8;
@@ -158,15 +150,15 @@ impl<'a> Loader<'a> {
     }
 
     pub fn block(&self, layer: usize) -> Result<Block, ModelError> {
-        let (hidden, ff) = (self.config.hidden, self.config.feed_forward);
-        let q_dim = self.config.shape.heads * self.config.shape.head_dim;
+        let (hidden, ff) = (self.config.hidden, self.config.feed_forward.width);
+        let q_dim = self.config.widths()[0];
         Ok(Block {
             attention_norm: self.norm(Role::AttentionNorm, layer)?,
             heads: self.heads(layer)?,
             attention_out: self.plain(Role::O, layer, hidden, q_dim)?,
             feed_forward_norm: self.norm(Role::FeedForwardNorm, layer)?,
             gate_up: self.gate_up(layer)?,
-            down: self.plain(Role::Down, layer, hidden, ff)?,
+            down: self.plain(Role::Down(Net::Whole), layer, hidden, ff)?,
         })
     }
 
@@ -192,10 +184,12 @@ impl<'a> Loader<'a> {
 }
 
 /// Cosines and sines of every position, in pairs.
-pub(super) fn angles(config: &ModelConfig) -> Vec<f32> {
-    let frequencies = config.inverse_frequencies();
-    let at = |position: usize| {
-        frequencies.iter().flat_map(move |&f| <[f32; 2]>::from(ModelConfig::turn(position, f)))
+pub(super) fn angles(config: &ModelConfig, rope: &Rope) -> Vec<f32> {
+    let (frequencies, magnitude) = (rope.inverse_frequencies(config.context), rope.magnitude());
+    let turn = |position, f| {
+        let (cos, sin) = Rope::turn(position, f);
+        [cos * magnitude, sin * magnitude]
     };
+    let at = |position: usize| frequencies.iter().flat_map(move |&f| turn(position, f));
     (0..config.context).into_par_iter().flat_map_iter(at).collect()
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::device::{GpuInfo, GpuLimits, Placed, Placement};
-use crate::model::weights::{Part, Role, WeightSource};
+use crate::model::families;
+use crate::model::weights::{Role, Tensors, WeightSource};
 use crate::model::{LanguageModel, ModelConfig, ModelError};
 
 mod batch;
@@ -45,6 +46,12 @@ pub(super) fn place(
     config: ModelConfig,
     placement: &Placement,
 ) -> Result<Placed, ModelError> {
+    if let Some(what) = config.peculiarity() {
+        return Err(ModelError::Unsupported(format!(
+            "{what} on a GPU (`{}`): the kernels run Llama and Qwen2 so far; --device cpu runs this model",
+            config.architecture.name()
+        )));
+    }
     let numbers = if placement.gpus.is_empty() { vec![first_usable()?] } else { placement.gpus.clone() };
     let mut gpus = numbers.into_iter().map(Gpu::open).collect::<Result<Vec<_>, _>>()?;
     let kind = gpus[0].properties().capability;
@@ -92,15 +99,15 @@ fn together(gpus: &[Arc<Gpu>], weights: usize, share: f64) -> Result<usize, Mode
 
 /// Bytes that the weights of a model take on a GPU, about.
 fn bytes(source: &(dyn WeightSource + Sync), config: &ModelConfig) -> Result<usize, ModelError> {
-    let of = |role, layer| -> Result<usize, ModelError> {
-        let view = source.matrix(&source.name(role, layer, Part::Weight))?;
+    let tensors = Tensors { source, config };
+    let of = |role, layer, rows, cols| -> Result<usize, ModelError> {
+        let view = tensors.matrix(role, layer, rows, cols)?;
         Ok(view.rows * view.cols * Format::of(view.dtype).bits() / 8)
     };
     let mut all = 2 * config.vocab * config.hidden;
-    all += of(if config.tied { Role::Embedding } else { Role::Output }, 0)?;
-    for layer in 0..config.layers {
-        for role in [Role::Q, Role::K, Role::V, Role::O, Role::Gate, Role::Up, Role::Down] {
-            all += of(role, layer)?;
+    for tensor in families::tensors(config).into_iter().filter(|tensor| tensor.rows > 1) {
+        if tensor.role != Role::Embedding || config.tied {
+            all += of(tensor.role, tensor.layer, tensor.rows, tensor.cols)?;
         }
     }
     Ok(all)

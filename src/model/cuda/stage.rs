@@ -15,7 +15,7 @@ use super::select::Selector;
 use super::weights::{Format, TILE};
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
-use crate::model::weights::{Role, WeightSource};
+use crate::model::weights::{Role, Tensors, WeightSource};
 
 /// Rows of one pass at most.
 pub(super) const MOST_ROWS: usize = 512;
@@ -217,7 +217,7 @@ impl Stage {
         config: &ModelConfig,
         layers: Range<usize>,
     ) -> Result<Self, ModelError> {
-        let loader = Loader { gpu: &gpu, source, config };
+        let loader = Loader { gpu: &gpu, tensors: Tensors { source, config }, config };
         let embedding = if layers.start == 0 {
             let (table, is_f16) = loader.embedding()?;
             Some(Embedding { table, is_f16, kernel: gpu.kernel("embed")? })
@@ -248,7 +248,7 @@ impl Stage {
             most_row_tiles = most_row_tiles.max(linear.matrix.row_tiles);
         }
         Ok(Self {
-            attention: gpu.kernel(&format!("attention_{}", config.shape.head_dim / TILE))?,
+            attention: gpu.kernel(&format!("attention_{}", config.attention.shape.head_dim / TILE))?,
             merge: gpu.kernel("attention_merge")?,
             copy_pages: gpu.kernel("copy_pages")?,
             embedding,
@@ -256,7 +256,8 @@ impl Stage {
             next_norm,
             output,
             pages: None,
-            angles: gpu.buffer_of(&angles(config))?,
+            angles: gpu
+                .buffer_of(&angles(config, config.rope().expect("checked before: all heads turn alike")))?,
             work: Work::new(&gpu, config, most_row_tiles)?,
             graphs: HashMap::new(),
             linear_kernels,
@@ -286,7 +287,7 @@ impl Stage {
 
     /// Values of a page in all layers.
     fn page_values(&self) -> usize {
-        2 * self.blocks.len() * self.config.shape.page_size()
+        2 * self.blocks.len() * self.config.attention.shape.page_size()
     }
 
     /// Pages that fit what is left of a share of the device's memory.
@@ -303,7 +304,7 @@ impl Stage {
     pub fn take_pages(&mut self, count: usize) -> Result<(), ModelError> {
         // Zeros, as what a masked position holds is multiplied by nothing: it must be a number.
         let memory = self.gpu.zeros(count * self.page_values())?;
-        self.pages = Some(Pages { memory, count, size: self.config.shape.page_size() });
+        self.pages = Some(Pages { memory, count, size: self.config.attention.shape.page_size() });
         Ok(())
     }
 
@@ -329,7 +330,7 @@ impl Stage {
 
     /// As many of `rows` first rows, of which the one that sees most sees `longest` positions, as one pass may take.
     pub fn rows_at_once(config: &ModelConfig, rows: usize, longest: usize) -> usize {
-        let a_row = most_parts(longest) * config.shape.heads * config.shape.head_dim;
+        let a_row = most_parts(longest) * config.attention.shape.heads * config.attention.shape.head_dim;
         rows.min(MOST_ROWS).min((ATTENTION_SUMS / a_row).max(1))
     }
 
@@ -402,7 +403,7 @@ impl Stage {
             squares: work.squares.address(),
             parts: hidden_tiles,
             width: config.hidden as f32,
-            epsilon: config.rms_eps,
+            epsilon: config.norm.eps,
             pass: places.pass,
             ..LinearArguments::default()
         };
@@ -416,9 +417,9 @@ impl Stage {
                     values: pages.values(layer),
                     places: places.places,
                     angles: self.angles.address(),
-                    heads: config.shape.heads as u32,
-                    kv_heads: config.shape.kv_heads as u32,
-                    dim_tiles: (config.shape.head_dim / TILE) as u32,
+                    heads: config.attention.shape.heads as u32,
+                    kv_heads: config.attention.shape.kv_heads as u32,
+                    dim_tiles: (config.attention.shape.head_dim / TILE) as u32,
                     ..normed
                 };
                 self.linear(Task::Heads, linear, shape.tokens, arguments)?;
@@ -429,8 +430,8 @@ impl Stage {
             self.residual(&block.attention_out, shape.tokens, &block.feed_forward_norm, context)?;
             let arguments = LinearArguments {
                 out: work.gated.address(),
-                outputs: config.feed_forward as u32,
-                out_tiles: config.feed_forward.div_ceil(TILE) as u32,
+                outputs: config.feed_forward.width as u32,
+                out_tiles: config.feed_forward.width.div_ceil(TILE) as u32,
                 ..normed
             };
             self.linear(Task::Gate, &block.gate_up, shape.tokens, arguments)?;
@@ -519,7 +520,7 @@ impl Stage {
     }
 
     fn attend(&self, pages: &Pages, layer: usize, shape: Shape, places: &Places) -> Result<(), ModelError> {
-        let heads = self.config.shape;
+        let heads = self.config.attention.shape;
         let arguments = AttentionArguments {
             pass: places.pass,
             items: places.items,
@@ -547,9 +548,11 @@ impl Stage {
 
 impl Work {
     fn new(gpu: &Arc<Gpu>, config: &ModelConfig, most_row_tiles: usize) -> Result<Self, ModelError> {
-        let (hidden, q_dim) =
-            (config.hidden.div_ceil(TILE) * TILE, config.shape.heads * config.shape.head_dim);
-        let gated = config.feed_forward.div_ceil(TILE) * TILE;
+        let (hidden, q_dim) = (
+            config.hidden.div_ceil(TILE) * TILE,
+            config.attention.shape.heads * config.attention.shape.head_dim,
+        );
+        let gated = config.feed_forward.width.div_ceil(TILE) * TILE;
         // Rows and parts of a pass are bounded together, but one row must always fit.
         let parts = (ATTENTION_SUMS / q_dim).max(most_parts(config.context));
         let pairs_of_64 = most_row_tiles.min(MANY_ROW_TILES).div_ceil(4) * 4 * (4 * 64 * 8);
@@ -562,7 +565,7 @@ impl Work {
             context: gpu.zeros(MOST_ROWS * q_dim)?,
             gated: gpu.zeros(MOST_ROWS * gated)?,
             sums: gpu.alloc(parts * q_dim)?,
-            scales: gpu.alloc(2 * parts * config.shape.heads)?,
+            scales: gpu.alloc(2 * parts * config.attention.shape.heads)?,
             partial: gpu.alloc(2 * pairs_of_64.max(pairs_of_32))?,
             counters: gpu.zeros(most_row_tiles.div_ceil(2))?,
             words: gpu.alloc(Batch::most_words(parts))?,

@@ -7,7 +7,7 @@
 
 use super::Isa;
 use super::matmul::Output;
-use super::ops::{exp, lane_max, lane_sum};
+use super::ops::{exp, lane_max, lane_sum, soft_cap};
 use super::simd::multiversion;
 use crate::team;
 
@@ -24,14 +24,26 @@ pub struct HeadShape {
     pub heads: usize,
     /// Key and value heads; divides `heads`.
     pub kv_heads: usize,
-    /// Elements a head.
+    /// Elements of a query and of a key.
     pub head_dim: usize,
+    /// Elements of a value.
+    pub value_dim: usize,
 }
 
 impl HeadShape {
-    /// Values of one page in one layer's keys (and as many in its values).
+    /// Heads whose values are as long as their keys.
+    pub fn new(heads: usize, kv_heads: usize, head_dim: usize) -> Self {
+        Self { heads, kv_heads, head_dim, value_dim: head_dim }
+    }
+
+    /// Numbers of one page in one layer's keys.
     pub fn page_size(&self) -> usize {
         self.kv_heads * self.head_dim * PAGE
+    }
+
+    /// Numbers of one page in one layer's values.
+    pub fn value_page_size(&self) -> usize {
+        self.kv_heads * self.value_dim * PAGE
     }
 
     /// Query heads that share a key head.
@@ -71,15 +83,16 @@ impl std::ops::DerefMut for Aligned {
     }
 }
 
-/// Writes one position's keys and values (`kv_heads × head_dim` each) into its page.
+/// Writes one position's keys (`kv_heads × head_dim`) and values (`kv_heads × value_dim`) into its page.
 pub fn store(shape: HeadShape, slot: usize, k: &[f32], v: &[f32], k_page: &mut [f32], v_page: &mut [f32]) {
-    let dim = shape.head_dim;
+    let (dim, value_dim) = (shape.head_dim, shape.value_dim);
     for head in 0..shape.kv_heads {
         let base = head * dim * PAGE;
         for d in 0..dim {
             k_page[base + d * PAGE + slot] = k[head * dim + d];
         }
-        v_page[base + slot * dim..][..dim].copy_from_slice(&v[head * dim..][..dim]);
+        let at = (head * PAGE + slot) * value_dim;
+        v_page[at..][..value_dim].copy_from_slice(&v[head * value_dim..][..value_dim]);
     }
 }
 
@@ -88,7 +101,9 @@ pub fn store(shape: HeadShape, slot: usize, k: &[f32], v: &[f32], k_page: &mut [
 pub struct Query<'a> {
     /// Pages of the row's sequence.
     pub pages: &'a [u32],
-    /// Positions that it may look at: the first `len`.
+    /// The first position that it may look at: not 0 where a sliding window has left it behind.
+    pub from: usize,
+    /// The end of the positions that it may look at.
     pub len: usize,
 }
 
@@ -101,18 +116,21 @@ pub struct KvLayer<'a> {
     pub k: &'a [f32],
     /// Values: a page after the other, `[kv_head][slot][dim]`.
     pub v: &'a [f32],
+    /// Scores are bent to stay within this.
+    pub cap: Option<f32>,
 }
 
 /// Bytes of scores that one task should keep in its cache.
 const SCORES: usize = 1 << 19;
 
-/// Causal attention of a batch: `q` (already scaled) and `out` hold `heads × head_dim` values a row.
+/// Causal attention of a batch: `q` (already scaled) holds `heads × head_dim` values a row, `out` `heads × value_dim`.
 ///
 /// Tasks take several rows with one key head, so what rows share comes from memory once a task.
 pub fn attend(layer: KvLayer<'_>, queries: &[Query<'_>], q: &[f32], out: &mut [f32]) {
     let shape = layer.shape;
-    let (width, group) = (shape.heads * shape.head_dim, shape.group() * shape.head_dim);
-    assert_eq!((q.len(), out.len()), (queries.len() * width, queries.len() * width));
+    let (q_width, width) = (shape.heads * shape.head_dim, shape.heads * shape.value_dim);
+    let group = shape.group() * shape.value_dim;
+    assert_eq!((q.len(), out.len()), (queries.len() * q_width, queries.len() * width));
     let longest = queries.iter().map(|q| q.len).max().unwrap_or(0).next_multiple_of(PAGE);
     let fit = SCORES / (4 * shape.group() * longest.max(PAGE));
     let share = (queries.len() * shape.kv_heads).div_ceil(team::threads());
@@ -122,7 +140,7 @@ pub fn attend(layer: KvLayer<'_>, queries: &[Query<'_>], q: &[f32], out: &mut [f
     team::share(tasks, Vec::new, |scratch, task| {
         let (first, kv_head) = (task / shape.kv_heads * at_once, task % shape.kv_heads);
         let queries = &queries[first..queries.len().min(first + at_once)];
-        attend_rows(layer, kv_head, queries, &q[first * width..], scratch, |row, sums| {
+        attend_rows(layer, kv_head, queries, &q[first * q_width..], scratch, |row, sums| {
             // SAFETY: each task writes the columns of its key head in its own rows; they lie in the output.
             unsafe { out.write(first + row, kv_head * group, sums) };
         });
@@ -132,19 +150,19 @@ pub fn attend(layer: KvLayer<'_>, queries: &[Query<'_>], q: &[f32], out: &mut [f
 /// Attention of a few rows' query heads that share the key head `kv_head`; `put` takes the number of a row and
 /// the result of its heads.
 fn attend_rows(
-    KvLayer { shape, k, v }: KvLayer<'_>,
+    KvLayer { shape, k, v, cap }: KvLayer<'_>,
     kv_head: usize,
     queries: &[Query<'_>],
     q: &[f32],
     scratch: &mut Vec<f32>,
     mut put: impl FnMut(usize, &[f32]),
 ) {
-    let (dim, group) = (shape.head_dim, shape.group());
+    let (dim, value_dim, group) = (shape.head_dim, shape.value_dim, shape.group());
     let longest = queries.iter().map(|q| q.len).max().unwrap_or(0).next_multiple_of(PAGE);
-    let base = kv_head * dim * PAGE;
+    let (base, value_base) = (kv_head * dim * PAGE, kv_head * value_dim * PAGE);
     // Scores of all rows, then their sums of values.
     let stride = group * longest;
-    scratch.resize(queries.len() * (stride + group * dim), 0.0);
+    scratch.resize(queries.len() * (stride + group * value_dim), 0.0);
     let (scores, sums) = scratch.split_at_mut(queries.len() * stride);
     sums.fill(0.0);
 
@@ -153,15 +171,16 @@ fn attend_rows(
     for first in (0..longest / PAGE).step_by(at_once) {
         for (r, query) in queries.iter().enumerate() {
             let last = query.len.div_ceil(PAGE).min(first + at_once);
+            let seen = first.max(query.from / PAGE);
             let q = &q[r * shape.heads * dim + kv_head * group * dim..][..group * dim];
             let keys =
                 |page: usize| &k[query.pages[page] as usize * shape.page_size() + base..][..dim * PAGE];
             let scores = &mut scores[r * stride..][..stride];
-            if first + at_once == last {
+            if first + at_once == last && seen == first {
                 let keys: [&[f32]; MOST_PAGES] = std::array::from_fn(|i| keys(first + i.min(at_once - 1)));
                 score_pages(isa, &keys[..at_once], q, dim, longest, &mut scores[first * PAGE..]);
             } else {
-                for page in first..last {
+                for page in seen..last {
                     score_pages(isa, &[keys(page)], q, dim, longest, &mut scores[page * PAGE..]);
                 }
             }
@@ -169,19 +188,28 @@ fn attend_rows(
     }
     for (scores, query) in scores.chunks_exact_mut(stride).zip(queries) {
         for scores in scores.chunks_exact_mut(longest) {
-            softmax(&mut scores[..query.len]);
+            let (before, scores) = scores[..query.len].split_at_mut(query.from);
+            if let Some(cap) = cap {
+                soft_cap(scores, cap);
+            }
+            softmax(scores);
+            // Positions of the first page that are out of sight.
+            let hidden = query.from % PAGE;
+            before[query.from - hidden..].fill(0.0);
         }
     }
     for page in 0..longest / PAGE {
-        for (r, query) in queries.iter().enumerate().filter(|(_, query)| page * PAGE < query.len) {
-            let values = &v[query.pages[page] as usize * shape.page_size() + base..][..dim * PAGE];
+        let sees = |query: &Query<'_>| (query.from / PAGE..query.len.div_ceil(PAGE)).contains(&page);
+        for (r, query) in queries.iter().enumerate().filter(|(_, query)| sees(query)) {
+            let at = query.pages[page] as usize * shape.value_page_size() + value_base;
+            let values = &v[at..][..value_dim * PAGE];
             let filled = PAGE.min(query.len - page * PAGE);
-            let sums = &mut sums[r * group * dim..][..group * dim];
+            let sums = &mut sums[r * group * value_dim..][..group * value_dim];
             let scores = &scores[r * stride + page * PAGE..(r + 1) * stride];
-            add_page(isa, scores, &values[..filled * dim], dim, longest, sums);
+            add_page(isa, scores, &values[..filled * value_dim], value_dim, longest, sums);
         }
     }
-    for (r, sums) in sums.chunks_exact(group * dim).enumerate() {
+    for (r, sums) in sums.chunks_exact(group * value_dim).enumerate() {
         put(r, sums);
     }
 }
@@ -389,59 +417,66 @@ mod tests {
         }
     }
 
-    /// Against plain softmax attention in f64, over pages in any order, for a head size that is no multiple of
-    /// the lanes.
+    /// Against plain softmax attention in f64, over pages in any order: for a head size that is no multiple of the lanes,
+    /// values of another size than keys, windows that begin anywhere in a page, and bent scores.
     #[test]
     fn agrees_with_f64() {
-        for dim in [8, 20, 64] {
-            let shape = HeadShape { heads: 4, kv_heads: 2, head_dim: dim };
+        for (dim, value_dim, from, cap) in [
+            (8, 8, 0, None),
+            (20, 20, 0, None),
+            (64, 64, 0, None),
+            (24, 16, 0, None),
+            (64, 64, 1, None),
+            (64, 32, PAGE, Some(0.7)),
+            (16, 16, PAGE + 31, None),
+            (16, 16, 2 * PAGE + 4, Some(3.0)),
+        ] {
+            let shape = HeadShape { heads: 4, kv_heads: 2, head_dim: dim, value_dim };
             let len = 2 * PAGE + 5;
             let pages = [2u32, 0, 3];
             let value = |a: usize, b: usize| ((a * 131 + b * 17 + 7) % 97) as f32 / 48.5 - 1.0;
             let mut k_layer = vec![f32::NAN; 4 * shape.page_size()];
-            let mut v_layer = vec![0.5; 4 * shape.page_size()];
+            let mut v_layer = vec![0.5; 4 * shape.value_page_size()];
             for pos in 0..len {
                 let k: Vec<f32> = (0..2 * dim).map(|i| value(pos, i)).collect();
-                let v: Vec<f32> = (0..2 * dim).map(|i| value(i, pos + 3)).collect();
-                let at = pages[pos / PAGE] as usize * shape.page_size();
-                let range = at..at + shape.page_size();
-                store(shape, pos % PAGE, &k, &v, &mut k_layer[range.clone()], &mut v_layer[range]);
+                let v: Vec<f32> = (0..2 * value_dim).map(|i| value(i, pos + 3)).collect();
+                let page = pages[pos / PAGE] as usize;
+                let k_page = &mut k_layer[page * shape.page_size()..][..shape.page_size()];
+                let v_page = &mut v_layer[page * shape.value_page_size()..][..shape.value_page_size()];
+                store(shape, pos % PAGE, &k, &v, k_page, v_page);
             }
             let q: Vec<f32> = (0..4 * dim).map(|i| value(i, 5)).collect();
-            // The row in question between two others, one of which sees less.
-            let layer = KvLayer { shape, k: &k_layer, v: &v_layer };
-            let queries = [PAGE, len, len].map(|len| Query { pages: &pages, len });
+            // The row in question between two others, one of which sees less, the other more.
+            let layer = KvLayer { shape, k: &k_layer, v: &v_layer, cap };
+            let queries =
+                [(0, PAGE), (from, len), (0, len)].map(|(from, len)| Query { pages: &pages, from, len });
             let rows = [vec![1.0; 4 * dim], q.clone(), vec![-1.0; 4 * dim]].concat();
-            let mut out = vec![0.0; 12 * dim];
+            let mut out = vec![0.0; 12 * value_dim];
             attend(layer, &queries, &rows, &mut out);
-            let out = &out[4 * dim..][..4 * dim];
-            let mut alone = vec![0.0; 4 * dim];
+            let out = &out[4 * value_dim..][..4 * value_dim];
+            let mut alone = vec![0.0; 4 * value_dim];
             attend(layer, &queries[1..2], &q, &mut alone);
             assert_eq!(alone, out);
-            for kv_head in 0..2 {
-                for g in 0..2 {
-                    let score = |pos: usize| -> f64 {
-                        (0..dim)
-                            .map(|d| {
-                                f64::from(q[(2 * kv_head + g) * dim + d])
-                                    * f64::from(value(pos, kv_head * dim + d))
-                            })
-                            .sum()
+            for (kv_head, g) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                let score = |pos: usize| -> f64 {
+                    let product = |d: usize| {
+                        f64::from(q[(2 * kv_head + g) * dim + d]) * f64::from(value(pos, kv_head * dim + d))
                     };
-                    let max = (0..len).map(score).fold(f64::MIN, f64::max);
-                    let total: f64 = (0..len).map(|p| (score(p) - max).exp()).sum();
-                    for d in 0..dim {
-                        let truth: f64 = (0..len)
-                            .map(|p| {
-                                (score(p) - max).exp() / total * f64::from(value(kv_head * dim + d, p + 3))
-                            })
-                            .sum();
-                        let ours = f64::from(out[(2 * kv_head + g) * dim + d]);
-                        assert!(
-                            (ours - truth).abs() < 1e-5,
-                            "dim {dim} head {kv_head}/{g}[{d}]: {ours} {truth}"
-                        );
-                    }
+                    let score: f64 = (0..dim).map(product).sum();
+                    cap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
+                };
+                let max = (from..len).map(score).fold(f64::MIN, f64::max);
+                let total: f64 = (from..len).map(|p| (score(p) - max).exp()).sum();
+                for d in 0..value_dim {
+                    let weighed = |p: usize| {
+                        (score(p) - max).exp() / total * f64::from(value(kv_head * value_dim + d, p + 3))
+                    };
+                    let truth: f64 = (from..len).map(weighed).sum();
+                    let ours = f64::from(out[(2 * kv_head + g) * value_dim + d]);
+                    assert!(
+                        (ours - truth).abs() < 1e-5,
+                        "dim {dim}, from {from}, head {kv_head}/{g}[{d}]: {ours} {truth}"
+                    );
                 }
             }
         }

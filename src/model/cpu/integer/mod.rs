@@ -234,8 +234,7 @@ mod tests {
         ] {
             let quantized = QTensor::quantize(&tensor, dtype).expect("quantize");
             let bytes = quantized.data().expect("data");
-            let packed =
-                PackedMatrix::pack(&MatrixView { dtype, rows: n, cols: k, bytes: &bytes }).expect("packed");
+            let packed = PackedMatrix::pack(&MatrixView::new(dtype, n, k, &bytes)).expect("packed");
             let Panels::Quantised(weights) = &packed.panels else { panic!("{dtype:?}") };
             for rows in 1..=MAX_ROWS {
                 let x: Vec<f32> = (0..rows * k).map(|i| value(3 * i + rows)).collect();
