@@ -5,10 +5,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::config::{ModelConfig, Positions};
-use super::cpu::PackedMatrix;
 use super::cpu::ops::RopePairs;
 use super::device::{Placed, Placement, Wanted, place};
 use super::families::{self, Architecture};
+use super::quant::WeightType;
 use super::random::{QuantisedWeights, RandomWeights};
 use super::sampling::{Choice, Guidance, Logprobs, RngKey, Sampling, Selection, select_on_host};
 use super::weights::WeightSource;
@@ -126,7 +126,7 @@ pub fn check(
     for (what, config) in &shapes {
         add(format!("logits, {what}"), compare(&on_gpu, config, RandomWeights::new(config, 5))?);
     }
-    let formats = PackedMatrix::DTYPES.iter().filter(|dtype| dtype.block_size() > 1);
+    let formats = WeightType::ALL.iter().filter(|dtype| dtype.block_size() > 1 && dtype.candle().is_some());
     for &dtype in formats.take(if quick { 2 } else { usize::MAX }) {
         let config = small(Architecture::Llama, 4, 2, 64);
         let weights = QuantisedWeights::new(RandomWeights::new(&config, 7), dtype)?;

@@ -2,16 +2,123 @@
 //!
 //! Every supported format says `weight = scale · q + offset` with `q` in `i8`, and groups of 16 or 32 weights
 //! that share `scale` and `offset`. That is exact: the scales of the k-quants are products of an f16 and a
-//! small integer, which f32 holds. Formats: ggml's `Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K`.
+//! small integer, which f32 holds. Formats: ggml's `Q4_0 Q4_1 Q5_0 Q5_1 Q8_0`, the k-quants from `Q2_K` to
+//! `Q6_K`, and `IQ4_NL IQ4_XS`, whose integers are sixteen values out of the range of a byte.
 
 use candle_core::quantized::GgmlDType;
 use half::f16;
 
+/// Types of weights in files: dense ones, and ggml's blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, non_camel_case_types)]
+pub enum WeightType {
+    F32,
+    F16,
+    BF16,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
+    IQ4_NL,
+    IQ4_XS,
+}
+
+impl WeightType {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Q6K,
+        Self::IQ4_NL,
+        Self::IQ4_XS,
+    ];
+
+    /// ggml's number, weights a block, bytes a block.
+    fn facts(self) -> (u32, usize, usize) {
+        match self {
+            Self::F32 => (0, 1, 4),
+            Self::F16 => (1, 1, 2),
+            Self::BF16 => (30, 1, 2),
+            Self::Q4_0 => (2, 32, 18),
+            Self::Q4_1 => (3, 32, 20),
+            Self::Q5_0 => (6, 32, 22),
+            Self::Q5_1 => (7, 32, 24),
+            Self::Q8_0 => (8, 32, 34),
+            Self::Q2K => (10, 256, 84),
+            Self::Q3K => (11, 256, 110),
+            Self::Q4K => (12, 256, 144),
+            Self::Q5K => (13, 256, 176),
+            Self::Q6K => (14, 256, 210),
+            Self::IQ4_NL => (20, 32, 18),
+            Self::IQ4_XS => (23, 256, 136),
+        }
+    }
+
+    /// The type by the number that GGUF files give it.
+    pub fn from_ggml(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.facts().0 == number)
+    }
+
+    /// Weights a block; 1 for dense types.
+    pub fn block_size(self) -> usize {
+        self.facts().1
+    }
+
+    /// Bytes a block.
+    pub fn type_size(self) -> usize {
+        self.facts().2
+    }
+
+    /// Bytes of a tensor; `None` where its rows are no whole blocks, or there would be too many.
+    pub fn bytes_of(self, shape: &[usize]) -> Option<usize> {
+        let cols = *shape.last()?;
+        let elements = shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d))?;
+        let whole = cols.is_multiple_of(self.block_size());
+        whole.then(|| elements / self.block_size())?.checked_mul(self.type_size())
+    }
+
+    /// candle's name for it, where candle can quantise to it.
+    pub fn candle(self) -> Option<GgmlDType> {
+        Some(match self {
+            Self::F32 => GgmlDType::F32,
+            Self::F16 => GgmlDType::F16,
+            Self::BF16 => GgmlDType::BF16,
+            Self::Q4_0 => GgmlDType::Q4_0,
+            Self::Q4_1 => GgmlDType::Q4_1,
+            Self::Q5_0 => GgmlDType::Q5_0,
+            Self::Q5_1 => GgmlDType::Q5_1,
+            Self::Q8_0 => GgmlDType::Q8_0,
+            Self::Q2K => GgmlDType::Q2K,
+            Self::Q3K => GgmlDType::Q3K,
+            Self::Q4K => GgmlDType::Q4K,
+            Self::Q5K => GgmlDType::Q5K,
+            Self::Q6K => GgmlDType::Q6K,
+            Self::IQ4_NL | Self::IQ4_XS => return None,
+        })
+    }
+}
+
 /// How one format arranges its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockFormat {
-    /// ggml's type.
-    pub dtype: GgmlDType,
+    /// The type.
+    pub dtype: WeightType,
     /// Weights a block.
     pub block: usize,
     /// Bytes a block.
@@ -28,14 +135,17 @@ pub struct BlockFormat {
 
 impl BlockFormat {
     /// The format of a ggml type; `None` for dense types and for those not supported.
-    pub fn of(dtype: GgmlDType) -> Option<Self> {
+    pub fn of(dtype: WeightType) -> Option<Self> {
         let (group, has_offset, bits, zero) = match dtype {
-            GgmlDType::Q4_0 => (32, false, 4, 8),
-            GgmlDType::Q5_0 => (32, false, 5, 16),
-            GgmlDType::Q8_0 => (32, false, 8, 128),
-            GgmlDType::Q4_1 | GgmlDType::Q4K => (32, true, 4, 0),
-            GgmlDType::Q5_1 | GgmlDType::Q5K => (32, true, 5, 0),
-            GgmlDType::Q6K => (16, false, 6, 32),
+            WeightType::Q4_0 => (32, false, 4, 8),
+            WeightType::Q5_0 => (32, false, 5, 16),
+            WeightType::Q8_0 => (32, false, 8, 128),
+            WeightType::Q4_1 | WeightType::Q4K => (32, true, 4, 0),
+            WeightType::Q5_1 | WeightType::Q5K => (32, true, 5, 0),
+            WeightType::Q2K => (16, true, 2, 0),
+            WeightType::Q3K => (16, false, 3, 4),
+            WeightType::Q6K => (16, false, 6, 32),
+            WeightType::IQ4_NL | WeightType::IQ4_XS => (32, false, 8, 128),
             _ => return None,
         };
         let (block, bytes) = (dtype.block_size(), dtype.type_size());
@@ -53,33 +163,40 @@ impl BlockFormat {
         debug_assert!(bytes.len() == self.bytes && q.len() == self.block && scale.len() == self.groups());
         offset.fill(0.0);
         match self.dtype {
-            GgmlDType::Q4_0 => {
+            WeightType::Q4_0 => {
                 scale[0] = half_at(bytes, 0);
                 nibbles(&bytes[2..], q, |low_or_high, _| low_or_high as i8 - 8);
             }
-            GgmlDType::Q4_1 => {
+            WeightType::Q4_1 => {
                 (scale[0], offset[0]) = (half_at(bytes, 0), half_at(bytes, 2));
                 nibbles(&bytes[4..], q, |n, _| n as i8);
             }
-            GgmlDType::Q5_0 => {
+            WeightType::Q5_0 => {
                 scale[0] = half_at(bytes, 0);
                 let high = u32_at(bytes, 2);
                 nibbles(&bytes[6..], q, |n, i| (n | fifth_bit(high, i)) as i8 - 16);
             }
-            GgmlDType::Q5_1 => {
+            WeightType::Q5_1 => {
                 (scale[0], offset[0]) = (half_at(bytes, 0), half_at(bytes, 2));
                 let high = u32_at(bytes, 4);
                 nibbles(&bytes[8..], q, |n, i| (n | fifth_bit(high, i)) as i8);
             }
-            GgmlDType::Q8_0 => {
+            WeightType::Q8_0 => {
                 scale[0] = half_at(bytes, 0);
                 for (q, &b) in q.iter_mut().zip(&bytes[2..34]) {
                     *q = b as i8;
                 }
             }
-            GgmlDType::Q4K => decode_q4k_q5k(bytes, None, &bytes[16..144], q, scale, offset),
-            GgmlDType::Q5K => decode_q4k_q5k(bytes, Some(&bytes[16..48]), &bytes[48..176], q, scale, offset),
-            GgmlDType::Q6K => decode_q6k(bytes, q, scale),
+            WeightType::Q4K => decode_q4k_q5k(bytes, None, &bytes[16..144], q, scale, offset),
+            WeightType::Q5K => decode_q4k_q5k(bytes, Some(&bytes[16..48]), &bytes[48..176], q, scale, offset),
+            WeightType::Q6K => decode_q6k(bytes, q, scale),
+            WeightType::Q2K => decode_q2k(bytes, q, scale, offset),
+            WeightType::Q3K => decode_q3k(bytes, q, scale),
+            WeightType::IQ4_NL => {
+                scale[0] = half_at(bytes, 0);
+                nibbles(&bytes[2..], q, |n, _| IQ4[usize::from(n)]);
+            }
+            WeightType::IQ4_XS => decode_iq4_xs(bytes, q, scale),
             _ => unreachable!("BlockFormat::of admits no other type"),
         }
     }
@@ -170,6 +287,54 @@ fn decode_q6k(bytes: &[u8], q: &mut [i8], scale: &mut [f32]) {
     }
 }
 
+/// Q2_K: 16 bytes of scales and minima, 64 of two-bit integers, then the factors of both.
+fn decode_q2k(bytes: &[u8], q: &mut [i8], scale: &mut [f32], offset: &mut [f32]) {
+    let (d, dmin) = (half_at(bytes, 80), half_at(bytes, 82));
+    for (g, &s) in bytes[..16].iter().enumerate() {
+        scale[g] = d * f32::from(s & 0xf);
+        offset[g] = -(dmin * f32::from(s >> 4));
+    }
+    two_bits(&bytes[16..80], q);
+}
+
+/// 64 bytes hold 256 two-bit integers: in each half, the lowest bits of 32 bytes, then the next ones.
+fn two_bits(packed: &[u8], q: &mut [i8]) {
+    for (i, q) in q.iter_mut().enumerate() {
+        let (half, shift, at) = (i / 128, i % 128 / 32 * 2, i % 32);
+        *q = ((packed[32 * half + at] >> shift) & 3) as i8;
+    }
+}
+
+/// Q3_K: 32 bytes of third bits (set: nothing is taken off), 64 of the others, 12 of scales of six bits, a factor.
+fn decode_q3k(bytes: &[u8], q: &mut [i8], scale: &mut [f32]) {
+    let (high, low, s, d) = (&bytes[..32], &bytes[32..96], &bytes[96..108], half_at(bytes, 108));
+    for (g, scale) in scale.iter_mut().enumerate() {
+        let four = if g < 8 { s[g] & 0xf } else { s[g - 8] >> 4 };
+        let two = (s[8 + g % 4] >> (2 * (g / 4))) & 3;
+        *scale = d * (f32::from(four | (two << 4)) - 32.0);
+    }
+    two_bits(low, q);
+    for (i, q) in q.iter_mut().enumerate() {
+        if (high[i % 32] >> (i / 32)) & 1 == 0 {
+            *q -= 4;
+        }
+    }
+}
+
+/// The sixteen values of IQ4's integers.
+const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// IQ4_XS: a factor, two bits of each of eight scales, four of each, then 128 bytes of nibbles.
+fn decode_iq4_xs(bytes: &[u8], q: &mut [i8], scale: &mut [f32]) {
+    let (d, high) = (half_at(bytes, 0), u16::from_le_bytes([bytes[2], bytes[3]]));
+    for (g, scale) in scale.iter_mut().enumerate() {
+        let four = (bytes[4 + g / 2] >> (4 * (g % 2))) & 0xf;
+        let two = ((high >> (2 * g)) & 3) as u8;
+        *scale = d * (f32::from(four | (two << 4)) - 32.0);
+        nibbles(&bytes[8 + 16 * g..], &mut q[32 * g..][..32], |n, _| IQ4[usize::from(n)]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,17 +349,10 @@ mod tests {
             .map(|i| ((i * 7919 % 1013) as f32 / 506.5 - 1.0) * (1.0 + i as f32 / 700.0))
             .collect();
         let tensor = Tensor::from_vec(values, (rows, cols), &Device::Cpu).expect("tensor");
-        for dtype in [
-            GgmlDType::Q4_0,
-            GgmlDType::Q4_1,
-            GgmlDType::Q5_0,
-            GgmlDType::Q5_1,
-            GgmlDType::Q8_0,
-            GgmlDType::Q4K,
-            GgmlDType::Q5K,
-            GgmlDType::Q6K,
-        ] {
-            let quantized = QTensor::quantize(&tensor, dtype).expect("quantize");
+        for dtype in WeightType::ALL.into_iter().filter(|dtype| dtype.block_size() > 1) {
+            let Some(theirs) = dtype.candle() else { continue };
+            assert_eq!((dtype.block_size(), dtype.type_size()), (theirs.block_size(), theirs.type_size()));
+            let quantized = QTensor::quantize(&tensor, theirs).expect("quantize");
             let theirs: Vec<f32> = quantized
                 .dequantize(&Device::Cpu)
                 .and_then(|t| t.flatten_all()?.to_vec1())
@@ -203,6 +361,30 @@ mod tests {
             let mut ours = vec![0.0; rows * cols];
             BlockFormat::of(dtype).expect("supported").dequantize_row(&bytes, &mut ours);
             for (i, (a, b)) in ours.iter().zip(&theirs).enumerate() {
+                assert!((a - b).abs() <= 1e-6 * b.abs().max(1e-3), "{dtype:?} weight {i}: {a} and not {b}");
+            }
+        }
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        name: String,
+        bytes: Vec<u8>,
+        values: Vec<f32>,
+    }
+
+    /// Blocks of random bytes, as ggml's own Python package reads them (`tests/goldens/blocks.py`).
+    #[test]
+    fn agrees_with_ggml() {
+        let goldens = include_str!("../../tests/goldens/blocks.json");
+        let goldens: Vec<Golden> = serde_json::from_str(goldens).expect("JSON");
+        let blocks = || WeightType::ALL.into_iter().filter(|dtype| dtype.block_size() > 1);
+        for dtype in blocks() {
+            let golden = goldens.iter().find(|golden| golden.name == format!("{dtype:?}"));
+            let golden = golden.unwrap_or_else(|| panic!("no golden of {dtype:?}"));
+            let mut ours = vec![0.0; golden.values.len()];
+            BlockFormat::of(dtype).expect("supported").dequantize_row(&golden.bytes, &mut ours);
+            for (i, (a, b)) in ours.iter().zip(&golden.values).enumerate() {
                 assert!((a - b).abs() <= 1e-6 * b.abs().max(1e-3), "{dtype:?} weight {i}: {a} and not {b}");
             }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
 use half::bf16;
 
@@ -11,6 +11,7 @@ use super::ModelError;
 use super::config::ModelConfig;
 use super::cpu::packed::MatrixView;
 use super::families::{self, Scheme, place};
+use super::quant::WeightType;
 use super::weights::{Part, WeightSource};
 
 /// What the name of a model begins with to mean random weights in the shape that follows.
@@ -151,7 +152,7 @@ impl RandomWeights {
 /// Random weights in one of the formats of GGUF files.
 pub struct QuantisedWeights {
     inner: RandomWeights,
-    dtype: GgmlDType,
+    dtype: WeightType,
     tensors: HashMap<String, Vec<u8>>,
 }
 
@@ -160,7 +161,9 @@ impl QuantisedWeights {
     ///
     /// # Errors
     /// Their rows are no whole blocks of the format.
-    pub fn new(inner: RandomWeights, dtype: GgmlDType) -> Result<Self, ModelError> {
+    pub fn new(inner: RandomWeights, dtype: WeightType) -> Result<Self, ModelError> {
+        let candles = dtype.candle();
+        let candles = candles.ok_or_else(|| ModelError::Unsupported(format!("quantising to {dtype:?}")))?;
         let mut tensors = HashMap::new();
         for (name, tensor) in inner.tensors.iter().filter(|(_, tensor)| tensor.rows > 1) {
             let view = inner.matrix(name)?;
@@ -173,7 +176,7 @@ impl QuantisedWeights {
             let failed = |error: candle_core::Error| ModelError::Unsupported(error.to_string());
             let values =
                 Tensor::from_vec(values, (tensor.rows, tensor.cols), &Device::Cpu).map_err(failed)?;
-            let quantised = QTensor::quantize(&values, dtype).and_then(|q| Ok(q.data()?.into_owned()));
+            let quantised = QTensor::quantize(&values, candles).and_then(|q| Ok(q.data()?.into_owned()));
             tensors.insert(name.clone(), quantised.map_err(failed)?);
         }
         Ok(Self { inner, dtype, tensors })
@@ -215,6 +218,6 @@ impl WeightSource for RandomWeights {
             Some(begin) => &self.pool[begin..][..2 * rows * cols],
             None => &self.ones[..2 * cols],
         };
-        Ok(MatrixView::new(GgmlDType::BF16, rows, cols, bytes))
+        Ok(MatrixView::new(WeightType::BF16, rows, cols, bytes))
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
-use candle_core::quantized::GgmlDType;
 use memmap2::Mmap;
 use serde::Deserialize;
 
@@ -12,6 +11,7 @@ use super::ModelError;
 use super::config::ModelConfig;
 use super::cpu::packed::MatrixView;
 use super::families::{self, Scheme};
+use super::quant::WeightType;
 use super::weights::WeightSource;
 
 /// The tensors of one folder.
@@ -23,7 +23,7 @@ pub struct SafetensorsDir {
 
 struct Entry {
     file: usize,
-    dtype: GgmlDType,
+    dtype: WeightType,
     shape: Vec<usize>,
     start: usize,
     end: usize,
@@ -82,9 +82,9 @@ impl SafetensorsDir {
             let entry: HeaderEntry = serde_json::from_value(value)
                 .map_err(|e| file_error(path, format!("tensor `{name}`: {e}")))?;
             let (dtype, size) = match entry.dtype.as_str() {
-                "F32" => (GgmlDType::F32, 4),
-                "F16" => (GgmlDType::F16, 2),
-                "BF16" => (GgmlDType::BF16, 2),
+                "F32" => (WeightType::F32, 4),
+                "F16" => (WeightType::F16, 2),
+                "BF16" => (WeightType::BF16, 2),
                 // Position buffers that old exporters left in; nothing asks for them.
                 _ if name.ends_with("inv_freq") => continue,
                 other => {

@@ -5,11 +5,10 @@
 //! integers and their scales; nothing is rounded by packing. Their integers stand in fours along `k`, which is
 //! what the integer dot-product instructions eat: four weights of each of 16 channels are one 64-byte line.
 
-use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::model::quant::BlockFormat;
+use crate::model::quant::{BlockFormat, WeightType};
 
 /// Output channels a panel.
 pub const PANEL: usize = 32;
@@ -57,7 +56,7 @@ impl Rows {
 #[derive(Debug, Clone, Copy)]
 pub struct MatrixView<'a> {
     /// Element or block type.
-    pub dtype: GgmlDType,
+    pub dtype: WeightType,
     /// Output channels.
     pub rows: usize,
     /// Input channels.
@@ -70,7 +69,7 @@ pub struct MatrixView<'a> {
 
 impl<'a> MatrixView<'a> {
     /// A whole matrix.
-    pub fn new(dtype: GgmlDType, rows: usize, cols: usize, bytes: &'a [u8]) -> Self {
+    pub fn new(dtype: WeightType, rows: usize, cols: usize, bytes: &'a [u8]) -> Self {
         Self { dtype, rows, cols, bytes, some: None }
     }
 
@@ -100,9 +99,9 @@ impl<'a> MatrixView<'a> {
     pub fn row_f32(&self, row: usize, out: &mut [f32]) {
         let bytes = self.row(row);
         match self.dtype {
-            GgmlDType::F32 => fill(out, bytes, f32::from_le_bytes),
-            GgmlDType::F16 => fill(out, bytes, |b: [u8; 2]| f16::from_le_bytes(b).to_f32()),
-            GgmlDType::BF16 => fill(out, bytes, |b: [u8; 2]| bf16::from_le_bytes(b).to_f32()),
+            WeightType::F32 => fill(out, bytes, f32::from_le_bytes),
+            WeightType::F16 => fill(out, bytes, |b: [u8; 2]| f16::from_le_bytes(b).to_f32()),
+            WeightType::BF16 => fill(out, bytes, |b: [u8; 2]| bf16::from_le_bytes(b).to_f32()),
             other => {
                 if let Some(format) = BlockFormat::of(other) {
                     format.dequantize_row(bytes, out);
@@ -182,31 +181,18 @@ pub(super) struct Lanes(pub [f32; HALF]);
 pub(super) const HALF: usize = PANEL / 2;
 
 impl PackedMatrix {
-    /// The element and block types that can be packed.
-    pub const DTYPES: [GgmlDType; 11] = [
-        GgmlDType::F32,
-        GgmlDType::F16,
-        GgmlDType::BF16,
-        GgmlDType::Q4_0,
-        GgmlDType::Q4_1,
-        GgmlDType::Q5_0,
-        GgmlDType::Q5_1,
-        GgmlDType::Q8_0,
-        GgmlDType::Q4K,
-        GgmlDType::Q5K,
-        GgmlDType::Q6K,
-    ];
-
-    /// Packs a matrix; `None` when its type is not supported.
-    pub fn pack(view: &MatrixView<'_>) -> Option<Self> {
+    /// Packs a matrix.
+    pub fn pack(view: &MatrixView<'_>) -> Self {
         let (rows, cols) = (view.rows, view.cols);
         let panels = match view.dtype {
-            GgmlDType::F32 => Panels::F32(pack_dense(view, f32::from_le_bytes)),
-            GgmlDType::F16 => Panels::F16(pack_dense(view, u16::from_le_bytes)),
-            GgmlDType::BF16 => Panels::Bf16(pack_dense(view, u16::from_le_bytes)),
-            other => pack_blocks(view, BlockFormat::of(other)?),
+            WeightType::F32 => Panels::F32(pack_dense(view, f32::from_le_bytes)),
+            WeightType::F16 => Panels::F16(pack_dense(view, u16::from_le_bytes)),
+            WeightType::BF16 => Panels::Bf16(pack_dense(view, u16::from_le_bytes)),
+            blocks => {
+                pack_blocks(view, BlockFormat::of(blocks).expect("all types but the dense ones have blocks"))
+            }
         };
-        Some(Self { rows, cols, panels })
+        Self { rows, cols, panels }
     }
 
     /// Bytes that one pass over the weights reads.
@@ -252,10 +238,11 @@ fn pack_blocks(view: &MatrixView<'_>, format: BlockFormat) -> Panels {
     // Channels that only fill up the last panel weigh nothing: their scales are zero.
     let mut scale = vec![Lanes([0.0; HALF]); panels * groups * 2];
     let mut offset = vec![Lanes([0.0; HALF]); panels * groups * 2];
-    let as_bytes = format.bits > 5;
+    // Kernels for nibbles take groups of 32.
+    let as_bytes = format.bits > 5 || format.group != 32;
     let lines_a_panel = if as_bytes { cols / 2 } else { cols / 4 };
     let mut lines = vec![Line([0; 64]); panels * lines_a_panel];
-    let mut fifth = vec![[0u64; 2]; if format.bits == 5 { panels * cols / 4 } else { 0 }];
+    let mut fifth = vec![[0u64; 2]; if format.bits == 5 && !as_bytes { panels * cols / 4 } else { 0 }];
     let fifths: Vec<&mut [[u64; 2]]> = if fifth.is_empty() {
         (0..panels).map(|_| Default::default()).collect()
     } else {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::GgmlDType;
 use half::f16;
 use rayon::prelude::*;
 
@@ -10,9 +9,9 @@ use super::driver::{Buffer, Gpu};
 use super::weights::{Format, Matrix, RowOf, TILE};
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
-use crate::model::cpu::PackedMatrix;
 use crate::model::cpu::ops::RopePairs;
 use crate::model::cpu::packed::MatrixView;
+use crate::model::quant::WeightType;
 use crate::model::rope::Rope;
 use crate::model::weights::{Net, Part, Role, Tensors};
 
@@ -63,13 +62,7 @@ pub(super) struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     fn view(&self, role: Role, layer: usize, rows: usize, cols: usize) -> Result<MatrixView<'a>, ModelError> {
-        let view = self.tensors.matrix(role, layer, rows, cols)?;
-        if PackedMatrix::DTYPES.contains(&view.dtype) {
-            Ok(view)
-        } else {
-            let what = format!("{role:?} of block {layer}: weights of type {:?}", view.dtype);
-            Err(ModelError::Unsupported(what))
-        }
+        self.tensors.matrix(role, layer, rows, cols)
     }
 
     pub fn norm(&self, role: Role, layer: usize) -> Result<Buffer<f32>, ModelError> {
@@ -166,10 +159,10 @@ impl<'a> Loader<'a> {
     pub fn embedding(&self) -> Result<(Buffer<u16>, bool), ModelError> {
         let (vocab, hidden) = (self.config.vocab, self.config.hidden);
         let view = self.view(Role::Embedding, 0, vocab, hidden)?;
-        if matches!(view.dtype, GgmlDType::BF16 | GgmlDType::F16) {
+        if matches!(view.dtype, WeightType::BF16 | WeightType::F16) {
             let words: Vec<u16> =
                 view.bytes.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect();
-            return Ok((self.gpu.buffer_of(&words)?, view.dtype == GgmlDType::F16));
+            return Ok((self.gpu.buffer_of(&words)?, view.dtype == WeightType::F16));
         }
         let mut words = vec![0u16; vocab * hidden];
         words.par_chunks_mut(hidden).enumerate().for_each(|(row, words)| {

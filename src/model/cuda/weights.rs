@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::GgmlDType;
 use half::bf16;
 use rayon::prelude::*;
 
 use super::driver::{Buffer, Gpu};
 use crate::model::ModelError;
 use crate::model::cpu::packed::MatrixView;
-use crate::model::quant::BlockFormat;
+use crate::model::quant::{BlockFormat, WeightType};
 
 /// Outputs of a row tile, and inputs of an input tile.
 pub(super) const TILE: usize = 16;
@@ -31,9 +30,11 @@ pub(super) enum Format {
 
 impl Format {
     /// The format for a type of the file.
-    pub fn of(dtype: GgmlDType) -> Self {
+    pub fn of(dtype: WeightType) -> Self {
         match BlockFormat::of(dtype) {
             None => Self::Bf16,
+            // There is no kernel for groups of 16 with offsets (Q2_K): rounded to bf16.
+            Some(f) if f.group == 16 && f.has_offset => Self::Bf16,
             Some(f) if f.bits == 4 => Self::Nibbles { zero: f.zero as u32, offsets: f.has_offset },
             Some(f) => Self::Bytes { group: f.group, offsets: f.has_offset },
         }
@@ -184,7 +185,7 @@ fn pack_dense(view: &MatrixView<'_>, number: usize, row: usize, cols: usize, wei
         let at = ((k / TILE * 32 + lane) * 8 + value) * 2;
         weights[at..at + 2].copy_from_slice(&bits.to_le_bytes());
     };
-    if view.dtype == GgmlDType::BF16 {
+    if view.dtype == WeightType::BF16 {
         for (k, bits) in view.row(number).as_chunks::<2>().0.iter().enumerate() {
             put(k, u16::from_le_bytes(*bits));
         }

@@ -68,9 +68,7 @@ impl Linear {
         cols: usize,
     ) -> Result<Self, ModelError> {
         let view = t.matrix(role, layer, rows, cols)?;
-        let weight = PackedMatrix::pack(&view).ok_or_else(|| {
-            ModelError::Unsupported(format!("{role:?} of block {layer}: weights of type {:?}", view.dtype))
-        })?;
+        let weight = PackedMatrix::pack(&view);
         Ok(Self { weight, bias: t.bias(role, layer, rows)? })
     }
 

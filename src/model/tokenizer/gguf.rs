@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use candle_core::quantized::gguf_file::Value;
 use tokenizers::models::bpe::{BPE, BpeBuilder, Vocab};
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence};
@@ -10,28 +9,11 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
 use super::added::{AddedToken, AddedTokens};
 use super::bytes::{Spelling, TokenBytes};
+use crate::model::gguf::Value;
+
 use super::{Settings, TokenKind, Tokenizer, TokenizerError, check_merges, looks_like_control, pre};
 
 const ORIGIN: &str = "GGUF metadata";
-
-/// A value of a GGUF file's metadata, of any of its types.
-#[derive(Debug, Clone, PartialEq)]
-pub enum MetaValue {
-    /// Any integer.
-    Int(i64),
-    /// Any floating-point number.
-    Float(f64),
-    /// A truth value.
-    Bool(bool),
-    /// A text.
-    Text(String),
-    /// Several texts.
-    Texts(Vec<String>),
-    /// Several integers.
-    Ints(Vec<i64>),
-    /// Several floating-point numbers.
-    Floats(Vec<f32>),
-}
 
 /// What a GGUF file says about its tokenizer.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -66,76 +48,42 @@ pub struct GgufTokenizerMeta {
     pub chat_template: Option<String>,
 }
 
-impl MetaValue {
-    /// The same value as candle read it; `None` for nested and mixed lists, which no tokenizer has.
-    pub fn from_candle(value: &Value) -> Option<Self> {
-        let int = |value: &Value| match value {
-            Value::U8(n) => Some(i64::from(*n)),
-            Value::I8(n) => Some(i64::from(*n)),
-            Value::U16(n) => Some(i64::from(*n)),
-            Value::I16(n) => Some(i64::from(*n)),
-            Value::U32(n) => Some(i64::from(*n)),
-            Value::I32(n) => Some(i64::from(*n)),
-            Value::U64(n) => i64::try_from(*n).ok(),
-            Value::I64(n) => Some(*n),
-            _ => None,
-        };
-        Some(match value {
-            Value::F32(x) => Self::Float(f64::from(*x)),
-            Value::F64(x) => Self::Float(*x),
-            Value::Bool(flag) => Self::Bool(*flag),
-            Value::String(text) => Self::Text(text.clone()),
-            Value::Array(items) => match items.first() {
-                Some(Value::String(_)) => {
-                    let texts = items.iter().map(|item| item.to_string().ok().cloned());
-                    Self::Texts(texts.collect::<Option<_>>()?)
-                }
-                Some(Value::F32(_)) => {
-                    Self::Floats(items.iter().map(|item| item.to_f32().ok()).collect::<Option<_>>()?)
-                }
-                _ => Self::Ints(items.iter().map(int).collect::<Option<_>>()?),
-            },
-            number => Self::Int(int(number)?),
-        })
-    }
-}
-
 impl GgufTokenizerMeta {
     /// Collects the metadata through a look-up by key.
     ///
     /// # Errors
     /// [`TokenizerError::Damaged`] when a key is missing that every tokenizer needs, or has another type.
-    pub fn read(get: impl Fn(&str) -> Option<MetaValue>) -> Result<Self, TokenizerError> {
+    pub fn read(get: impl Fn(&str) -> Option<Value>) -> Result<Self, TokenizerError> {
         let wrong = |key: &str| damaged(format!("`{key}` has an unexpected type"));
         let text = |key: &str| match get(key) {
             None => Ok(None),
-            Some(MetaValue::Text(text)) => Ok(Some(text)),
+            Some(Value::Text(text)) => Ok(Some(text)),
             Some(_) => Err(wrong(key)),
         };
         let texts = |key: &str| match get(key) {
             None => Ok(Vec::new()),
-            Some(MetaValue::Texts(texts)) => Ok(texts),
-            Some(MetaValue::Ints(empty)) if empty.is_empty() => Ok(Vec::new()),
+            Some(Value::Texts(texts)) => Ok(texts),
+            Some(Value::Ints(empty)) if empty.is_empty() => Ok(Vec::new()),
             Some(_) => Err(wrong(key)),
         };
         let flag = |key: &str| match get(key) {
             None => Ok(None),
-            Some(MetaValue::Bool(flag)) => Ok(Some(flag)),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
             Some(_) => Err(wrong(key)),
         };
         let id = |key: &str| match get(key) {
             None => Ok(None),
-            Some(MetaValue::Int(id)) => Ok(u32::try_from(id).ok()),
+            Some(Value::Int(id)) => Ok(u32::try_from(id).ok()),
             Some(_) => Err(wrong(key)),
         };
         let types = match get("tokenizer.ggml.token_type") {
             None => Vec::new(),
-            Some(MetaValue::Ints(types)) => types.into_iter().map(|kind| kind as i32).collect(),
+            Some(Value::Ints(types)) => types.into_iter().map(|kind| kind as i32).collect(),
             Some(_) => return Err(wrong("tokenizer.ggml.token_type")),
         };
         let scores = match get("tokenizer.ggml.scores") {
             None => Vec::new(),
-            Some(MetaValue::Floats(scores)) => scores,
+            Some(Value::Floats(scores)) => scores,
             Some(_) => return Err(wrong("tokenizer.ggml.scores")),
         };
         let model = text("tokenizer.ggml.model")?;
@@ -167,12 +115,12 @@ fn unsupported(why: String) -> TokenizerError {
 }
 
 impl Tokenizer {
-    /// Builds the tokenizer from the metadata of a GGUF file as candle read them.
+    /// Builds the tokenizer from the metadata of a GGUF file .
     ///
     /// # Errors
     /// See [`Tokenizer::from_gguf`].
     pub fn from_gguf_metadata(metadata: &HashMap<String, Value>) -> Result<Self, TokenizerError> {
-        Self::from_gguf(GgufTokenizerMeta::read(|key| metadata.get(key).and_then(MetaValue::from_candle))?)
+        Self::from_gguf(GgufTokenizerMeta::read(|key| metadata.get(key).cloned())?)
     }
 
     /// Builds the tokenizer that a GGUF file describes.

@@ -6,12 +6,11 @@
 //! stands for.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::Content;
 use thiserror::Error;
+
+use crate::model::gguf::Gguf;
 
 mod added;
 mod bytes;
@@ -124,13 +123,11 @@ impl Tokenizer {
         if path.is_dir() {
             return Self::from_folder(path);
         }
-        let origin = path.display().to_string();
-        let file = File::open(path).map_err(|source| TokenizerError::Io { path: origin.clone(), source })?;
-        let content = Content::read(&mut BufReader::new(file)).map_err(|e| TokenizerError::Damaged {
-            origin,
-            why: format!("it is no readable GGUF file ({e})"),
+        let gguf = Gguf::open(path).map_err(|e| TokenizerError::Damaged {
+            origin: path.display().to_string(),
+            why: e.to_string(),
         })?;
-        Self::from_gguf_metadata(&content.metadata)
+        Self::from_gguf_metadata(gguf.metadata())
     }
 
     pub(crate) fn assemble(

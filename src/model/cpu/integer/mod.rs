@@ -215,7 +215,8 @@ impl<'a> PanelRef<'a> {
 mod tests {
     use super::*;
     use crate::model::cpu::packed::{MatrixView, PackedMatrix, Panels};
-    use candle_core::quantized::{GgmlDType, QTensor};
+    use crate::model::quant::WeightType;
+    use candle_core::quantized::QTensor;
     use candle_core::{Device, Tensor};
 
     /// Every kernel that this machine can run, for all numbers of rows in a block and all kinds of groups.
@@ -225,16 +226,19 @@ mod tests {
         let value = |i: usize| ((i * 7919 % 1009) as f32 / 504.5 - 1.0).powi(3);
         let tensor = Tensor::from_vec((0..n * k).map(value).collect(), (n, k), &Device::Cpu).expect("tensor");
         for dtype in [
-            GgmlDType::Q4_0,
-            GgmlDType::Q4_1,
-            GgmlDType::Q5_0,
-            GgmlDType::Q8_0,
-            GgmlDType::Q5K,
-            GgmlDType::Q6K,
+            WeightType::Q4_0,
+            WeightType::Q4_1,
+            WeightType::Q5_0,
+            WeightType::Q8_0,
+            WeightType::Q5K,
+            WeightType::Q6K,
+            WeightType::Q2K,
+            WeightType::Q3K,
         ] {
-            let quantized = QTensor::quantize(&tensor, dtype).expect("quantize");
+            let quantized =
+                QTensor::quantize(&tensor, dtype.candle().expect("one of candle's")).expect("quantize");
             let bytes = quantized.data().expect("data");
-            let packed = PackedMatrix::pack(&MatrixView::new(dtype, n, k, &bytes)).expect("packed");
+            let packed = PackedMatrix::pack(&MatrixView::new(dtype, n, k, &bytes));
             let Panels::Quantised(weights) = &packed.panels else { panic!("{dtype:?}") };
             for rows in 1..=MAX_ROWS {
                 let x: Vec<f32> = (0..rows * k).map(|i| value(3 * i + rows)).collect();

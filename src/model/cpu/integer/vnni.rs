@@ -20,6 +20,7 @@ pub(super) unsafe fn kernel(panel: PanelRef<'_>, x: &RowBlock, tile: &mut Tile) 
             ($rows:literal) => {
                 match (panel.integers.bits(), panel.group, panel.offset.is_some()) {
                     (BYTES, 16, false) => rows::<$rows, 16, false, BYTES>(panel, x, pass, tile),
+                    (BYTES, 16, true) => rows::<$rows, 16, true, BYTES>(panel, x, pass, tile),
                     (BYTES, 32, false) => rows::<$rows, 32, false, BYTES>(panel, x, pass, tile),
                     (BYTES, 32, true) => rows::<$rows, 32, true, BYTES>(panel, x, pass, tile),
                     (NIBBLES, 32, false) => rows::<$rows, 32, false, NIBBLES>(panel, x, pass, tile),
