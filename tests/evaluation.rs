@@ -343,6 +343,22 @@ fn equal_budgets_buy_samples_until_they_are_spent() {
     for entry in &known.equal_budget {
         assert!((entry.held_out.sample_high - (0.75 / 3.0 + 1.0 / 3.0)).abs() < 0.05, "{entry:?}");
     }
+    // Somebody runs the two others on the held-out tests: nothing is unknown then.
+    let dir = tempfile::tempdir().unwrap();
+    sampling(dir.path(), 30, 1, "x");
+    let mut study = Study::open(&[dir.path().to_owned()]).unwrap();
+    let unjudged = study.unjudged_samples("sample").unwrap();
+    assert_eq!(unjudged.len(), 8, "two of each task: {unjudged:?}");
+    study.judge_samples(unjudged.iter().map(|of| (of, of.program.ends_with('c'))));
+    let options = EvaluationOptions { equal_budget: Some("sample".into()), ..Default::default() };
+    let judged = study.evaluate(&options).unwrap();
+    for entry in &judged.equal_budget {
+        let rates = &entry.held_out;
+        assert_eq!(rates.sample_low, rates.sample_high, "{entry:?}");
+        assert!((rates.sample_low - (0.75 / 3.0 + 1.0 / 3.0)).abs() < 0.05, "{entry:?}");
+    }
+    assert!(!judged.notes.iter().any(|note| note.contains("never run")), "{:?}", judged.notes);
+
     let text = vigor::report::sheet::text(&all.sheets(), &all.notes);
     assert!(text.contains("Beside samples of sample with equal tokens"), "{text}");
 

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use vigor::engine::Guidance;
 use vigor::model::families::Architecture;
+use vigor::model::quant::{WeightType, f8_e4m3};
 use vigor::model::rope::RopeScaling;
 use vigor::model::safetensors::SafetensorsDir;
+use vigor::model::weights::WeightSource;
 use vigor::model::{Decoder, LanguageModel, LogitRows, ModelFiles, Span};
 use vigor::source::{FetchOptions, Kind, resolve};
 
@@ -79,6 +81,111 @@ fn safetensors_agree_with_transformers() {
     }
     let missing: Vec<&str> = Architecture::names().filter(|name| !architectures.contains(name)).collect();
     assert!(missing.is_empty(), "no checkpoint of {missing:?}");
+}
+
+/// Largest deviation of one checkpoint's logits from another's over a prompt, and their largest magnitude.
+fn apart(a: &mut Decoder, b: &mut Decoder) -> (f32, f32) {
+    let prompt: Vec<u32> = (0..30).map(|i| i * 37 % 256).collect();
+    let span = Span { tokens: &prompt, start: 0, pages: &[0], logits: LogitRows::All };
+    let [mut of_a, mut of_b] = [Vec::new(), Vec::new()];
+    a.logits(&[span], &mut of_a);
+    b.logits(&[span], &mut of_b);
+    let worst = of_a.iter().zip(&of_b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    (worst, of_b.iter().fold(0f32, |a, b| a.max(b.abs())))
+}
+
+/// Weights that are quantised when they are loaded say about the same; the finer the type, the nearer.
+#[test]
+fn quantising_at_load_costs_what_the_type_allows() {
+    for name in ["llama-bf16", "qwen3-f32"] {
+        let load = |to: Option<WeightType>| {
+            let files = ModelFiles::open(&goldens().join("tiny").join(name));
+            files.and_then(|files| files.load_quantised(1 << 20, to)).expect("a valid checkpoint")
+        };
+        let [fine, coarse] = [WeightType::Q8_0, WeightType::Q4_0].map(|dtype| {
+            let (worst, scale) = apart(&mut load(Some(dtype)), &mut load(None));
+            println!("{name} {dtype:?}: {worst:.3} of {scale:.1}");
+            worst / scale
+        });
+        assert!(fine > 0.0 && fine < 0.03 && coarse > 2.0 * fine && coarse < 0.6, "{name}: {fine} {coarse}");
+    }
+}
+
+/// A tensor of a file: name, type, shape, bytes.
+type Stored = (String, &'static str, Vec<usize>, Vec<u8>);
+
+fn write_safetensors(path: &Path, tensors: &[Stored]) {
+    let (mut header, mut offset) = (serde_json::Map::new(), 0);
+    for (name, dtype, shape, bytes) in tensors {
+        let offsets = [offset, offset + bytes.len()];
+        let entry = serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets });
+        header.insert(name.clone(), entry);
+        offset += bytes.len();
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(header.as_bytes());
+    tensors.iter().for_each(|(.., bytes)| file.extend_from_slice(bytes));
+    std::fs::write(path, file).expect("a file");
+}
+
+/// A checkpoint whose projections are 8-bit floats with a scale for each block says, bit for bit, what one says that holds
+/// their products in bf16.
+#[test]
+fn eight_bit_floats_are_their_values_times_their_scales() {
+    let from = goldens().join("tiny/llama-bf16");
+    let files = SafetensorsDir::open(&from).expect("valid files");
+    let config: serde_json::Value = read_json(&from.join("config.json"));
+    // Blocks that do not fill the matrices, to see their borders.
+    let block = [24usize, 40];
+    let (mut scaled, mut dense): (Vec<Stored>, Vec<Stored>) = Default::default();
+    let mut names: Vec<&String> = files.names().collect();
+    names.sort();
+    for (index, name) in names.into_iter().enumerate() {
+        let view = files.matrix(name).expect("a tensor");
+        let shape = if view.rows == 1 { vec![view.cols] } else { vec![view.rows, view.cols] };
+        if !name.contains("_proj") {
+            for tensors in [&mut scaled, &mut dense] {
+                tensors.push((name.clone(), "BF16", shape.clone(), view.bytes.to_vec()));
+            }
+            continue;
+        }
+        let blocks = [view.rows.div_ceil(block[0]), view.cols.div_ceil(block[1])];
+        let scales: Vec<f32> =
+            (0..blocks[0] * blocks[1]).map(|i| 0.01 + 0.003 * ((i + index) % 7) as f32).collect();
+        let bytes: Vec<u8> = (0..view.rows * view.cols)
+            .map(|i| ((i * 73 + index * 11) as u8 % 0x50) | ((i as u8) << 7))
+            .collect();
+        let value = |i: usize| {
+            let (row, col) = (i / view.cols, i % view.cols);
+            f8_e4m3(bytes[i]) * scales[row / block[0] * blocks[1] + col / block[1]]
+        };
+        let values = (0..bytes.len()).flat_map(|i| half::bf16::from_f32(value(i)).to_le_bytes()).collect();
+        dense.push((name.clone(), "BF16", shape.clone(), values));
+        scaled.push((name.clone(), "F8_E4M3", shape, bytes));
+        let scales = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+        scaled.push((format!("{name}_scale_inv"), "F32", blocks.to_vec(), scales));
+    }
+    let load = |tensors: &[Stored], quantised: serde_json::Value| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = config.clone();
+        config["quantization_config"] = quantised;
+        std::fs::write(folder.path().join("config.json"), config.to_string()).expect("config.json");
+        write_safetensors(&folder.path().join("model.safetensors"), tensors);
+        ModelFiles::open(folder.path()).and_then(|files| files.load(1 << 20))
+    };
+    let fp8 = serde_json::json!({ "quant_method": "fp8", "weight_block_size": block });
+    let mut eight = load(&scaled, fp8).expect("a valid checkpoint");
+    let mut plain = load(&dense, serde_json::Value::Null).expect("a valid checkpoint");
+    let (worst, scale) = apart(&mut eight, &mut plain);
+    assert!(worst == 0.0 && scale > 0.1, "deviates by {worst} of {scale}");
+
+    let other = serde_json::json!({ "quant_method": "fp8", "weight_block_size": [16, 16] });
+    let refused = load(&scaled, other).err().expect("scales of other blocks").to_string();
+    assert!(refused.contains("scale_inv"), "{refused}");
+    let refused =
+        load(&dense, serde_json::json!({ "quant_method": "gptq" })).err().expect("refused").to_string();
+    assert!(refused.contains("gptq") && refused.contains("GGUF"), "{refused}");
 }
 
 /// A tiny checkpoint for a prompt of `len` tokens. LongRoPE has other factors up to its original context; transformers takes

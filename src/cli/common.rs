@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use vigor::model::device::{Placement, Wanted};
+use vigor::model::quant::WeightType;
 use vigor::model::random;
 use vigor::run::config::SandboxPolicy;
 use vigor::run::{Workbench, WorkbenchOptions};
@@ -37,6 +38,10 @@ pub struct Machine {
     /// Memory for keys and values in MiB [default: 3072; on a GPU what its share leaves].
     #[arg(long, value_name = "MIB")]
     pub kv_memory: Option<usize>,
+    /// Quantise dense weights when the model is loaded: q8_0, q6_k, q5_k, q4_k, q4_0 and others of ggml's types. Results depend
+    /// on it, and a run records it.
+    #[arg(long, value_name = "TYPE")]
+    pub quantize: Option<WeightType>,
     /// Python interpreter that runs the programs, version 3.9 or later.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     pub python: PathBuf,
@@ -128,6 +133,9 @@ impl Machine {
         if let Some(memory) = self.kv_memory {
             add("--kv-memory", memory.to_string());
         }
+        if let Some(dtype) = self.quantize {
+            add("--quantize", dtype.shown());
+        }
         arguments.extend(["--python".into(), self.python.clone().into()]);
         for (name, given) in [
             ("--allow-weaker-sandbox", self.isolation.allow_weaker_sandbox),
@@ -159,6 +167,7 @@ impl Machine {
             gpus: self.devices.clone(),
             gpu_memory: self.gpu_memory,
             kv_bytes: self.kv_memory.map(|mib| mib.max(1) << 20),
+            quantise: self.quantize,
         })
     }
 

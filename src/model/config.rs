@@ -278,6 +278,9 @@ impl ModelConfig {
             sizes.push(("number of experts", experts.count));
             sizes.push(("number of experts a token", experts.used));
             sizes.push(("width of an expert", experts.width));
+            if experts.count.saturating_mul(self.layers) > 1 << 20 {
+                return wrong(format!("{} experts in {} layers", experts.count, self.layers));
+            }
             if experts.used > experts.count {
                 return wrong(format!("{} of {} experts a token", experts.used, experts.count));
             }

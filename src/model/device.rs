@@ -1,6 +1,7 @@
 //! Where models run: the processor, or GPUs. One model may be on several: each an engine of its own, or some blocks each.
 
 use super::config::ModelConfig;
+use super::quant::WeightType;
 use super::{LanguageModel, ModelError, ModelFiles};
 
 /// What a user asks for.
@@ -27,6 +28,8 @@ pub struct Placement {
     /// Bytes for keys and values at most. On a processor [`KV_BYTES`] where nothing is said, on a GPU what its share
     /// leaves.
     pub kv_bytes: Option<usize>,
+    /// What dense weights are quantised to when they are loaded; nothing: they stay as they are in the file.
+    pub quantise: Option<WeightType>,
 }
 
 /// Memory for keys and values on the processor where nothing is said.
@@ -34,7 +37,7 @@ pub const KV_BYTES: usize = 3 << 30;
 
 impl Default for Placement {
     fn default() -> Self {
-        Self { device: Wanted::Auto, gpus: Vec::new(), gpu_memory: 0.9, kv_bytes: None }
+        Self { device: Wanted::Auto, gpus: Vec::new(), gpu_memory: 0.9, kv_bytes: None, quantise: None }
     }
 }
 
@@ -96,13 +99,19 @@ impl ModelFiles {
     /// A tensor is missing or wrong, a GPU that was asked for cannot be used, or has not enough memory.
     pub fn place(self, placement: &Placement) -> Result<Placed, ModelError> {
         if wants_gpu(placement)? {
+            if placement.quantise.is_some() {
+                return Err(ModelError::Unsupported(
+                    "quantising weights that go to a GPU: use a model that is quantised, or --device cpu"
+                        .into(),
+                ));
+            }
             return match self {
                 Self::Gguf(gguf) => place(&*gguf, gguf.config()?, placement),
                 Self::Safetensors(dir, config) => place(&*dir, config, placement),
                 Self::Random(weights, config) => place(&*weights, config, placement),
             };
         }
-        let decoder = self.load(placement.kv_bytes.unwrap_or(KV_BYTES))?;
+        let decoder = self.load_quantised(placement.kv_bytes.unwrap_or(KV_BYTES), placement.quantise)?;
         Ok(Placed {
             config: decoder.config().clone(),
             weight_bytes: decoder.weight_bytes(),

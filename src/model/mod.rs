@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use quant::WeightType;
 use sampling::{Logprobs, Selected, Selection, select_on_host};
 
 pub mod check;
@@ -148,6 +149,17 @@ impl ModelFiles {
         }
     }
 
+    /// A GGUF file that is in memory already.
+    pub fn from_gguf_bytes(bytes: Vec<u8>) -> Result<Self, ModelError> {
+        Ok(Self::Gguf(Box::new(gguf::Gguf::from_bytes(Box::new(bytes), "these bytes".into())?)))
+    }
+
+    /// A `config.json` and a safetensors file that are in memory already.
+    pub fn from_safetensors_bytes(config: &str, bytes: Vec<u8>) -> Result<Self, ModelError> {
+        let files = safetensors::SafetensorsDir::from_bytes(Box::new(bytes), config)?;
+        Ok(Self::Safetensors(Box::new(files), families::from_json(config)?))
+    }
+
     /// Opens what a user named: random weights by the name, anything else by the path that was found for it.
     pub fn named(name: &str, path: &Path) -> Result<Self, ModelError> {
         match name.strip_prefix(random::PREFIX) {
@@ -174,13 +186,18 @@ impl ModelFiles {
 
     /// Packs the weights for this machine. `kv_bytes` bounds the memory for keys and values.
     pub fn load(self, kv_bytes: usize) -> Result<Decoder, ModelError> {
+        self.load_quantised(kv_bytes, None)
+    }
+
+    /// The same, with dense matrices quantised.
+    pub fn load_quantised(self, kv_bytes: usize, to: Option<WeightType>) -> Result<Decoder, ModelError> {
         match self {
             Self::Gguf(gguf) => {
                 let config = gguf.config()?;
-                Decoder::load(gguf, config, kv_bytes)
+                Decoder::load_quantised(gguf, config, kv_bytes, to)
             }
-            Self::Safetensors(dir, config) => Decoder::load(dir, config, kv_bytes),
-            Self::Random(weights, config) => Decoder::load(weights, config, kv_bytes),
+            Self::Safetensors(dir, config) => Decoder::load_quantised(dir, config, kv_bytes, to),
+            Self::Random(weights, config) => Decoder::load_quantised(weights, config, kv_bytes, to),
         }
     }
 }

@@ -5,8 +5,13 @@
 //! small integer, which f32 holds. Formats: ggml's `Q4_0 Q4_1 Q5_0 Q5_1 Q8_0`, the k-quants from `Q2_K` to
 //! `Q6_K`, and `IQ4_NL IQ4_XS`, whose integers are sixteen values out of the range of a byte.
 
-use candle_core::quantized::GgmlDType;
-use half::f16;
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::ModelError;
+use super::cpu::packed::MatrixView;
 
 /// Types of weights in files: dense ones, and ggml's blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +20,8 @@ pub enum WeightType {
     F32,
     F16,
     BF16,
+    /// 8-bit floats with 4 bits of exponent, and a scale for each block of a matrix ([`Scales`](super::cpu::packed::Scales)).
+    F8E4M3,
     Q4_0,
     Q4_1,
     Q5_0,
@@ -31,10 +38,11 @@ pub enum WeightType {
 
 impl WeightType {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::F32,
         Self::F16,
         Self::BF16,
+        Self::F8E4M3,
         Self::Q4_0,
         Self::Q4_1,
         Self::Q5_0,
@@ -55,6 +63,8 @@ impl WeightType {
             Self::F32 => (0, 1, 4),
             Self::F16 => (1, 1, 2),
             Self::BF16 => (30, 1, 2),
+            // ggml has none.
+            Self::F8E4M3 => (u32::MAX, 1, 1),
             Self::Q4_0 => (2, 32, 18),
             Self::Q4_1 => (3, 32, 20),
             Self::Q5_0 => (6, 32, 22),
@@ -72,7 +82,7 @@ impl WeightType {
 
     /// The type by the number that GGUF files give it.
     pub fn from_ggml(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|dtype| dtype.facts().0 == number)
+        Self::ALL.into_iter().find(|dtype| dtype.facts().0 == number && *dtype != Self::F8E4M3)
     }
 
     /// Weights a block; 1 for dense types.
@@ -93,6 +103,23 @@ impl WeightType {
         whole.then(|| elements / self.block_size())?.checked_mul(self.type_size())
     }
 
+    /// The types that weights can be quantised to when they are loaded.
+    pub fn targets() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|dtype| dtype.block_size() > 1 && dtype.candle().is_some())
+    }
+
+    /// This type, or the nearest one whose blocks fill rows of `cols` weights, as llama.cpp chooses it; `None` if none does.
+    pub fn fitting(self, cols: usize) -> Option<Self> {
+        let smaller = match self {
+            Self::Q2K | Self::Q3K => Self::Q4_0,
+            Self::Q4K => Self::Q5_0,
+            Self::Q5K => Self::Q5_1,
+            Self::Q6K => Self::Q8_0,
+            other => other,
+        };
+        [self, smaller].into_iter().find(|dtype| cols.is_multiple_of(dtype.block_size()))
+    }
+
     /// candle's name for it, where candle can quantise to it.
     pub fn candle(self) -> Option<GgmlDType> {
         Some(match self {
@@ -109,9 +136,78 @@ impl WeightType {
             Self::Q4K => GgmlDType::Q4K,
             Self::Q5K => GgmlDType::Q5K,
             Self::Q6K => GgmlDType::Q6K,
-            Self::IQ4_NL | Self::IQ4_XS => return None,
+            Self::IQ4_NL | Self::IQ4_XS | Self::F8E4M3 => return None,
         })
     }
+}
+
+impl std::str::FromStr for WeightType {
+    type Err = String;
+
+    /// A type that weights can be quantised to: `q8_0`, `q4_k`, `Q4_K` …
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |name: &str| name.to_ascii_lowercase().replace("_k", "k");
+        let found = Self::targets().find(|dtype| plain(&format!("{dtype:?}")) == plain(text));
+        found.ok_or_else(|| {
+            let known: Vec<String> = Self::targets().map(|dtype| dtype.shown()).collect();
+            format!("weights can be quantised to {}", known.join(", "))
+        })
+    }
+}
+
+impl WeightType {
+    /// The name that users write.
+    pub fn shown(self) -> String {
+        format!("{self:?}").to_ascii_lowercase().replace('k', "_k")
+    }
+}
+
+/// The value of an 8-bit float: a sign, four bits of exponent, three of fraction, no infinities.
+pub fn f8_e4m3(bits: u8) -> f32 {
+    let (exponent, fraction) = (i32::from(bits >> 3 & 0xf), f32::from(bits & 7));
+    let magnitude = match (exponent, bits & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => fraction * 2f32.powi(-9),
+        _ => (8.0 + fraction) * 2f32.powi(exponent - 10),
+    };
+    if bits & 0x80 == 0 { magnitude } else { -magnitude }
+}
+
+/// A dense matrix in bf16: the nearest values.
+pub fn to_bf16(view: &MatrixView<'_>) -> Vec<u8> {
+    let mut bytes = vec![0u8; 2 * view.rows * view.cols];
+    bytes.par_chunks_exact_mut(2 * view.cols).enumerate().for_each(|(row, bytes)| {
+        let mut values = vec![0.0; view.cols];
+        view.row_f32(row, &mut values);
+        for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+            *bytes = bf16::from_f32(value).to_le_bytes();
+        }
+    });
+    bytes
+}
+
+/// Quantises a dense matrix; returns the bytes of its rows.
+///
+/// # Errors
+/// Its rows are no whole blocks, or the type is none that can be quantised to.
+pub fn quantise(view: &MatrixView<'_>, dtype: WeightType) -> Result<Vec<u8>, ModelError> {
+    /// Rows that are widened at a time.
+    const ROWS: usize = 64;
+    let failed = |e: candle_core::Error| ModelError::Unsupported(format!("quantising to {dtype:?}: {e}"));
+    let theirs = dtype.candle();
+    let theirs = theirs.ok_or_else(|| ModelError::Unsupported(format!("quantising to {dtype:?}")))?;
+    let parts: Vec<usize> = (0..view.rows).step_by(ROWS).collect();
+    let part = |&first: &usize| {
+        let rows = ROWS.min(view.rows - first);
+        let mut values = vec![0.0; rows * view.cols];
+        for (row, values) in values.chunks_exact_mut(view.cols).enumerate() {
+            view.row_f32(first + row, values);
+        }
+        let tensor = Tensor::from_vec(values, (rows, view.cols), &Device::Cpu)?;
+        Ok(QTensor::quantize(&tensor, theirs)?.data()?.into_owned())
+    };
+    let parts: Result<Vec<Vec<u8>>, _> = parts.par_iter().map(part).collect();
+    Ok(parts.map_err(failed)?.concat())
 }
 
 /// How one format arranges its weights.
@@ -338,8 +434,6 @@ fn decode_iq4_xs(bytes: &[u8], q: &mut [i8], scale: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::quantized::QTensor;
-    use candle_core::{Device, Tensor};
 
     /// candle dequantises what candle quantised: ours must say the same numbers.
     #[test]
@@ -364,6 +458,46 @@ mod tests {
                 assert!((a - b).abs() <= 1e-6 * b.abs().max(1e-3), "{dtype:?} weight {i}: {a} and not {b}");
             }
         }
+    }
+
+    #[test]
+    fn eight_bit_floats_have_their_values() {
+        let known = [
+            (0x00, 0.0),
+            (0x01, 2f32.powi(-9)),
+            (0x08, 2f32.powi(-6)),
+            (0x38, 1.0),
+            (0x3c, 1.5),
+            (0x7e, 448.0),
+        ];
+        for (bits, value) in known {
+            assert_eq!((f8_e4m3(bits), f8_e4m3(bits | 0x80)), (value, -value), "{bits:#x}");
+        }
+        assert!(f8_e4m3(0x7f).is_nan());
+        assert!((0..0x7e).all(|bits| f8_e4m3(bits) < f8_e4m3(bits + 1)));
+    }
+
+    /// Rows in parts say what candle says of the whole, and names go both ways.
+    #[test]
+    fn dense_weights_are_quantised() {
+        let (rows, cols) = (130, 256);
+        let values: Vec<f32> = (0..rows * cols).map(|i| (i * 7919 % 1013) as f32 / 506.5 - 1.0).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let view = MatrixView::new(WeightType::F32, rows, cols, &bytes);
+        let tensor = Tensor::from_vec(values, (rows, cols), &Device::Cpu).expect("tensor");
+        for dtype in WeightType::targets() {
+            let whole = QTensor::quantize(&tensor, dtype.candle().expect("a target")).expect("quantize");
+            assert_eq!(
+                quantise(&view, dtype).expect("a target"),
+                &whole.data().expect("data")[..],
+                "{dtype:?}"
+            );
+            assert_eq!(dtype.shown().parse(), Ok(dtype));
+        }
+        assert_eq!("Q4_K".parse(), Ok(WeightType::Q4K));
+        assert!("iq4_nl".parse::<WeightType>().is_err_and(|why| why.contains("q8_0")));
+        assert_eq!(WeightType::Q4K.fitting(896), Some(WeightType::Q5_0));
+        assert_eq!(WeightType::Q8_0.fitting(100), None);
     }
 
     #[derive(serde::Deserialize)]

@@ -1,23 +1,25 @@
 //! Hugging Face folders: `config.json` and one or several `safetensors` files, memory-mapped.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 
-use memmap2::Mmap;
 use serde::Deserialize;
 
 use super::ModelError;
 use super::config::ModelConfig;
-use super::cpu::packed::MatrixView;
+use super::cpu::packed::{MatrixView, Scales};
 use super::families::{self, Scheme};
 use super::quant::WeightType;
-use super::weights::WeightSource;
+use super::weights::{FileBytes, WeightSource, map};
 
 /// The tensors of one folder.
 pub struct SafetensorsDir {
-    files: Vec<Mmap>,
+    files: Vec<FileBytes>,
     tensors: HashMap<String, Entry>,
+    /// Scales of the tensors of 8-bit floats.
+    scales: HashMap<String, Vec<f32>>,
+    /// Rows and columns that share a scale.
+    scale_block: [usize; 2],
     shown: String,
 }
 
@@ -54,25 +56,66 @@ impl SafetensorsDir {
             names.sort();
             names.dedup();
         }
-        let mut opened =
-            Self { files: Vec::new(), tensors: HashMap::new(), shown: dir.display().to_string() };
+        let mut opened = Self::empty(&read_text(&dir.join("config.json"))?, dir.display().to_string())?;
         for name in names {
             if name.contains(['/', '\\']) {
                 return Err(file_error(&index, format!("shard name `{name}` leaves the folder")));
             }
-            opened.add_file(&dir.join(name))?;
+            let path = dir.join(name);
+            opened.add_file(map(&path)?, &path)?;
         }
+        opened.read_scales()?;
         Ok(opened)
     }
 
-    fn add_file(&mut self, path: &Path) -> Result<(), ModelError> {
-        let file = File::open(path).map_err(|e| file_error(path, e))?;
-        // SAFETY: opened for reading only; see `Gguf::open`.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| file_error(path, e))?;
+    fn empty(config: &str, shown: String) -> Result<Self, ModelError> {
+        Ok(Self {
+            files: Vec::new(),
+            tensors: HashMap::new(),
+            scales: HashMap::new(),
+            scale_block: families::scale_block(config)?,
+            shown,
+        })
+    }
+
+    /// The same from the bytes of one file and the text of a `config.json`.
+    pub(super) fn from_bytes(bytes: FileBytes, config: &str) -> Result<Self, ModelError> {
+        let mut opened = Self::empty(config, "these bytes".into())?;
+        opened.add_file(bytes, Path::new("these bytes"))?;
+        opened.read_scales()?;
+        Ok(opened)
+    }
+
+    /// Reads the scales of the tensors that have any, and holds their number against the tensors' blocks.
+    fn read_scales(&mut self) -> Result<(), ModelError> {
+        let is_scaled = |entry: &Entry| entry.dtype == WeightType::F8E4M3;
+        let scaled = self.tensors.iter().filter(|(_, entry)| is_scaled(entry));
+        for name in scaled.map(|(name, _)| name.clone()).collect::<Vec<String>>() {
+            let name_of_scales = format!("{name}_scale_inv");
+            let (weights, scales) = (self.matrix(&name)?, self.matrix(&name_of_scales)?);
+            let [down, across] = self.scale_block;
+            let expected = [weights.rows.div_ceil(down), weights.cols.div_ceil(across)];
+            if [scales.rows, scales.cols] != expected || scales.dtype == WeightType::F8E4M3 {
+                return Err(ModelError::Shape {
+                    tensor: name_of_scales,
+                    found: vec![scales.rows, scales.cols],
+                    expected: expected.to_vec(),
+                });
+            }
+            let mut values = vec![0.0; scales.rows * scales.cols];
+            for (row, values) in values.chunks_exact_mut(scales.cols.max(1)).enumerate() {
+                scales.row_f32(row, values);
+            }
+            self.scales.insert(name, values);
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, bytes: FileBytes, path: &Path) -> Result<(), ModelError> {
         let truncated = || file_error(path, "the file is truncated; fetch it again");
-        let length = map.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)).ok_or_else(truncated)?;
+        let length = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)).ok_or_else(truncated)?;
         let data = usize::try_from(length).ok().and_then(|n| n.checked_add(8)).ok_or_else(truncated)?;
-        let header = map.get(8..data).ok_or_else(truncated)?;
+        let header = bytes.get(8..data).ok_or_else(truncated)?;
         let header: HashMap<String, serde_json::Value> =
             serde_json::from_slice(header).map_err(|e| file_error(path, format!("header: {e}")))?;
         for (name, value) in header {
@@ -85,21 +128,22 @@ impl SafetensorsDir {
                 "F32" => (WeightType::F32, 4),
                 "F16" => (WeightType::F16, 2),
                 "BF16" => (WeightType::BF16, 2),
+                "F8_E4M3" => (WeightType::F8E4M3, 1),
                 // Position buffers that old exporters left in; nothing asks for them.
                 _ if name.ends_with("inv_freq") => continue,
                 other => {
                     return Err(ModelError::Unsupported(format!(
-                        "tensor `{name}` of type {other}; this version reads F32, F16 and BF16 safetensors"
+                        "tensor `{name}` of type {other}; this version reads F32, F16, BF16 and F8_E4M3 safetensors"
                     )));
                 }
             };
-            let bytes = entry.shape.iter().try_fold(size, |a: usize, &d| a.checked_mul(d));
+            let size = entry.shape.iter().try_fold(size, |a: usize, &d| a.checked_mul(d));
             let [start, end] = entry.data_offsets.map(|o| o.checked_add(data));
             let (Some(start), Some(end)) = (start, end) else { return Err(truncated()) };
-            if end > map.len() {
+            if end > bytes.len() {
                 return Err(truncated());
             }
-            if bytes != end.checked_sub(start) {
+            if size != end.checked_sub(start) {
                 return Err(file_error(
                     path,
                     format!("tensor `{name}` has other bytes than its shape asks for"),
@@ -115,7 +159,7 @@ impl SafetensorsDir {
             let file = self.files.len();
             self.tensors.insert(name, Entry { file, dtype, shape: entry.shape, start, end });
         }
-        self.files.push(map);
+        self.files.push(bytes);
         Ok(())
     }
 
@@ -129,6 +173,11 @@ impl SafetensorsDir {
             },
             error => error,
         })
+    }
+
+    /// The names of all tensors.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.tensors.keys()
     }
 
     /// The element types with how many tensors use each.
@@ -166,6 +215,13 @@ impl WeightSource for SafetensorsDir {
             return Err(ModelError::Shape { tensor: name.into(), found: vec![], expected: vec![0, 0] });
         };
         let bytes = &self.files[entry.file][entry.start..entry.end];
-        Ok(MatrixView::new(entry.dtype, outer.iter().product(), cols, bytes))
+        let view = MatrixView::new(entry.dtype, outer.iter().product(), cols, bytes);
+        let scales = self.scales.get(name).map(|values| Scales {
+            values,
+            across: cols.div_ceil(self.scale_block[1]),
+            block: self.scale_block,
+            first: 0,
+        });
+        Ok(MatrixView { scales, ..view })
     }
 }

@@ -1,9 +1,15 @@
 //! Weights on disk: one trait over GGUF files and safetensors folders, and the view of them that a decoder loads from.
 
+use std::fs::File;
+use std::path::Path;
+
+use memmap2::Mmap;
+
 use super::ModelError;
 use super::config::ModelConfig;
 use super::cpu::packed::MatrixView;
 use super::families::{Place, Scheme, place};
+use super::quant::WeightType;
 
 /// The tensors a decoder asks for, by role; [`super::families`] knows what a file calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +75,20 @@ pub enum Net {
     Shared,
 }
 
+/// The bytes of a file: mapped, or in memory.
+pub(super) type FileBytes = Box<dyn std::ops::Deref<Target = [u8]> + Send + Sync>;
+
+/// Maps a file into memory.
+pub(super) fn map(path: &Path) -> Result<FileBytes, ModelError> {
+    let failed =
+        |e: std::io::Error| ModelError::File { path: path.display().to_string(), reason: e.to_string() };
+    let file = File::open(path).map_err(failed)?;
+    // SAFETY: the file is opened for reading only; a model file that another process rewrites while we run
+    // is outside of what we can guard against (it would be as wrong when read in pieces).
+    let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
+    Ok(Box::new(map))
+}
+
 /// Weight or bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
@@ -96,6 +116,8 @@ pub struct Tensors<'a> {
     pub source: &'a (dyn WeightSource + Sync),
     /// What they are tensors of.
     pub config: &'a ModelConfig,
+    /// What dense matrices are quantised to when they are loaded.
+    pub quantise: Option<WeightType>,
 }
 
 impl<'a> Tensors<'a> {

@@ -4,7 +4,7 @@
 //! which they were drawn: for each task many orders are taken, each as far as the cell's budget for that task goes, and
 //! the method `sample` chooses among what was drawn. `docs/comparing.md` says what this assumes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde::Serialize;
 
@@ -73,9 +73,22 @@ pub struct Beside {
     pub interval: Option<(f64, f64)>,
 }
 
+/// A sample that was never run on the held-out tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unjudged {
+    /// The run that has it.
+    pub run: usize,
+    /// The task, by its number in [`Study::tasks`].
+    pub task: usize,
+    /// The program.
+    pub program: String,
+}
+
 /// One sample, as far as the choice among samples depends on it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Sample {
+    run: usize,
+    program: String,
     tokens: usize,
     /// Stands for the program that was executed; `None` where none was.
     executed: Option<u64>,
@@ -96,6 +109,30 @@ struct Drawn {
 }
 
 impl Study {
+    /// The programs among the samples of the cell `sample` whose held-out verdict is not known, each once.
+    ///
+    /// # Errors
+    /// When there is no such cell, or a trace cannot be read.
+    pub fn unjudged_samples(&self, sample: &str) -> Result<Vec<Unjudged>, ReportError> {
+        let pools = self.pools(self.setting(sample)?, &vec![true; self.tasks.len()], &mut Vec::new())?;
+        let mut seen = HashSet::new();
+        let mut unjudged = Vec::new();
+        for (task, pool) in pools.into_iter().enumerate() {
+            for Sample { run, program, held_out, .. } in pool {
+                if held_out.is_none() && seen.insert((task, fingerprint(&program))) {
+                    unjudged.push(Unjudged { run, task, program });
+                }
+            }
+        }
+        Ok(unjudged)
+    }
+
+    /// Takes held-out verdicts of such programs.
+    pub fn judge_samples<'a>(&mut self, verdicts: impl IntoIterator<Item = (&'a Unjudged, bool)>) {
+        let verdicts = verdicts.into_iter();
+        self.judged.extend(verdicts.map(|(of, passed)| ((of.task, fingerprint(&of.program)), passed)));
+    }
+
     /// Each cell beside samples of `sample`, by tokens and by executions; and what a reader should know. Reads the traces of that cell.
     ///
     /// # Errors
@@ -120,7 +157,7 @@ impl Study {
             let all: usize = pools.iter().map(Vec::len).sum();
             notes.push(format!(
                 "equal budget: {unknown} of {all} samples of {} were never run on the held-out tests, so its rates there are bounds; \
-                 a cell of `sample` with n = 1 and a list of seeds has a verdict for each",
+                 --mode internal runs them",
                 self.settings[sample].name
             ));
         }
@@ -141,7 +178,7 @@ impl Study {
         notes: &mut Vec<String>,
     ) -> Result<Vec<Vec<Sample>>, ReportError> {
         // Some session may have ended in the same program, so that its verdict is known.
-        let mut verdicts: HashMap<(usize, u64), bool> = HashMap::new();
+        let mut verdicts = self.judged.clone();
         for setting in 0..self.settings.len() {
             for task in 0..self.tasks.len() {
                 for outcome in self.outcomes(setting, task) {
@@ -169,7 +206,8 @@ impl Study {
                     continue;
                 };
                 let events = traces.session(session)?.unwrap_or_default();
-                pool.extend(samples(&events, |program| verdicts.get(&(task, fingerprint(program))).copied()));
+                let verdict = |program: &str| verdicts.get(&(task, fingerprint(program))).copied();
+                pool.extend(samples(attempt.run, &events, verdict));
             }
         }
         Ok(pools)
@@ -252,7 +290,7 @@ impl Beside {
 }
 
 /// The samples that a session of `sample` recorded; `verdict` knows the held-out verdicts of some programs.
-fn samples(events: &[Event], verdict: impl Fn(&str) -> Option<bool>) -> Vec<Sample> {
+fn samples(run: usize, events: &[Event], verdict: impl Fn(&str) -> Option<bool>) -> Vec<Sample> {
     let program = events.iter().find_map(|event| match event {
         Event::End(end) => Some(end.program.as_str()),
         _ => None,
@@ -264,13 +302,18 @@ fn samples(events: &[Event], verdict: impl Fn(&str) -> Option<bool>) -> Vec<Samp
     let (Some(program), Some(step)) = (program, step) else { return Vec::new() };
     // What the prompt gave of the program stands before what was sampled.
     let given = program.strip_suffix(step.decision.text.as_str()).unwrap_or_default();
-    let sample = |candidate: &Candidate| Sample {
-        tokens: candidate.tokens,
-        executed: candidate.execution.as_ref().map(|execution| fingerprint(&execution.program)),
-        viable: commit::is_viable(candidate),
-        passes_guiding: commit::passes_all(candidate),
-        mean_logprob: commit::mean_logprob(candidate),
-        held_out: verdict(&format!("{given}{}", candidate.text)),
+    let sample = |candidate: &Candidate| {
+        let program = format!("{given}{}", candidate.text);
+        Sample {
+            run,
+            tokens: candidate.tokens,
+            executed: candidate.execution.as_ref().map(|execution| fingerprint(&execution.program)),
+            viable: commit::is_viable(candidate),
+            passes_guiding: commit::passes_all(candidate),
+            mean_logprob: commit::mean_logprob(candidate),
+            held_out: verdict(&program),
+            program,
+        }
     };
     step.candidates.iter().map(sample).collect()
 }
@@ -364,7 +407,16 @@ mod tests {
         mean_logprob: f64,
         held_out: Option<bool>,
     ) -> Sample {
-        Sample { tokens, executed: Some(program), viable: true, passes_guiding, mean_logprob, held_out }
+        Sample {
+            run: 0,
+            program: String::new(),
+            tokens,
+            executed: Some(program),
+            viable: true,
+            passes_guiding,
+            mean_logprob,
+            held_out,
+        }
     }
 
     /// The mean over all orders of three samples, written out.
@@ -443,7 +495,7 @@ mod tests {
                 Event::End(serde_json::from_value(end).expect("an end")),
             ];
             // Knows each candidate's number.
-            let samples = samples(&events, |_| None);
+            let samples = samples(0, &events, |_| None);
             let chosen = choose(samples.iter());
             let at = samples.iter().position(|sample| std::ptr::eq(sample, chosen));
             assert_eq!(at, commit::choose(&method, &candidates).map(|choice| choice.index), "{number}");

@@ -34,6 +34,7 @@ use thiserror::Error;
 
 use crate::run::RunError;
 use crate::session::trace::Event;
+pub use budget::Unjudged;
 pub use evaluation::{Evaluation, EvaluationOptions};
 pub use read::RunFiles;
 pub use rejudge::Judge;

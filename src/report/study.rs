@@ -24,6 +24,8 @@ pub struct Study {
     pub notes: Vec<String>,
     /// Who says whether a program passed.
     pub judge: Judge,
+    /// Held-out verdicts of programs that no session ended in, by task and fingerprint: see [`Self::unjudged_samples`].
+    pub(super) judged: HashMap<(usize, u64), bool>,
     /// For each run, the place of each task in its manifest.
     places: Vec<Vec<Option<usize>>>,
 }
@@ -138,7 +140,7 @@ impl Study {
                 ));
             }
         }
-        Ok(Self { runs, tasks, settings, notes, judge: Judge::default(), places })
+        Ok(Self { runs, tasks, settings, notes, judge: Judge::default(), judged: HashMap::new(), places })
     }
 
     /// The place of the setting with that name. `gamma=` may stand for `γ=`.

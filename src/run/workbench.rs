@@ -107,7 +107,10 @@ impl Workbench {
             Some(source) => Some(ChatTemplate::new(source, &tokenizer.bos_text(), &tokenizer.eos_text())?),
             None => None,
         };
-        let quantization = files.quantization();
+        let mut quantization = files.quantization();
+        if let Some(dtype) = options.placement.quantise {
+            quantization.push_str(&format!(", quantised to {dtype:?}"));
+        }
         let placed = files.place(options.placement)?;
         if tokenizer.vocab_size() > placed.config.vocab {
             return Err(ModelError::Config(format!(

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use vigor::report::export::{Format, export};
 use vigor::report::outcomes::Tests;
 use vigor::report::rejudge::{SessionAt, Verdict};
-use vigor::report::{Judge, Study};
+use vigor::report::{Judge, Study, Unjudged};
 use vigor::run::config::SandboxSection;
 use vigor::score::{Sample, SampleVerdict, ScoreOptions, TestSet, score};
 use vigor::task::Task;
@@ -18,15 +18,22 @@ use crate::cli::exit::{BAD_INPUT, FAILURE, Failure, INTERRUPTED, USAGE, WRITE};
 use crate::cli::progress::SampleBar;
 use crate::cli::{Interrupt, watched};
 
-/// Runs every program on its task's tests again, under the limits of its run.
+/// Runs every program on its task's tests again, under the limits of its run; and the samples of the cell `beside`, which were
+/// run on guiding tests only, on the held-out ones.
 pub fn internal(
     study: &mut Study,
     tasks: &[Task],
+    beside: Option<&str>,
     execution: &Execution,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let by_name: HashMap<&str, usize> = tasks.iter().map(|task| task.id.as_str()).zip(0..).collect();
-    let mut all = Vec::new();
+    let place = |name: &str| {
+        let place = by_name.get(name).copied();
+        place.ok_or_else(|| Failure::message(BAD_INPUT, format!("the dataset has no task {name}")))
+    };
+    let unjudged = beside.map_or(Ok(Vec::new()), |sample| study.unjudged_samples(sample))?;
+    let (mut all, mut of_samples) = (Vec::new(), Vec::new());
     for (run, of_run) in study.runs.iter().enumerate() {
         let cells = of_run.manifest.cells.len();
         let mut sessions = Vec::new();
@@ -34,21 +41,22 @@ pub fn internal(
         for (session, program) in of_run.programs()?.into_iter().enumerate() {
             let Some(program) = program else { continue };
             let name = &of_run.manifest.task_ids[session / cells];
-            let Some(&task) = by_name.get(name.as_str()) else {
-                return Err(Failure::message(BAD_INPUT, format!("the dataset has no task {name}")));
-            };
             sessions.push(SessionAt { run, session });
-            samples.push(Sample { task, line: 0, program });
+            samples.push(Sample { task: place(name)?, line: 0, program });
         }
         let configured = configured(&of_run.manifest.configuration)?;
         let pool = execution.pool(&configured)?;
         let limits = execution.limits(&configured);
-        let bar = SampleBar::new(2 * samples.len());
+        let more: Vec<&Unjudged> = unjudged.iter().filter(|sample| sample.run == run).collect();
+        let bar = SampleBar::new(2 * samples.len() + more.len());
+        let judged = |samples: &[Sample], tests: TestSet| {
+            let options = ScoreOptions { tests, limits };
+            let finished = |_: &SampleVerdict| bar.sample_finished();
+            watched(|| score(&pool, tasks, samples, options, interrupt, &finished))
+        };
         // Either kind by itself, as in a session: what the tests of one take, those of the other still have.
         for (tests, set) in [(Tests::Guiding, TestSet::Guiding), (Tests::HeldOut, TestSet::HeldOut)] {
-            let options = ScoreOptions { tests: set, limits };
-            let finished = |_: &SampleVerdict| bar.sample_finished();
-            let verdicts = watched(|| score(&pool, tasks, &samples, options, interrupt, &finished))?;
+            let verdicts = judged(&samples, set)?;
             let verdict = |(&of, told): (&SessionAt, &SampleVerdict)| Verdict {
                 of,
                 tests,
@@ -56,8 +64,17 @@ pub fn internal(
             };
             all.extend(sessions.iter().zip(&verdicts).map(verdict));
         }
+        let programs = more.iter().map(|of| {
+            let task = place(&study.tasks[of.task])?;
+            Ok(Sample { task, line: 0, program: of.program.clone() })
+        });
+        let programs = programs.collect::<Result<Vec<Sample>, Failure>>()?;
+        let verdicts = judged(&programs, TestSet::HeldOut)?;
+        let known = more.into_iter().zip(verdicts).filter(|(_, told)| !told.tests.is_empty());
+        of_samples.extend(known.map(|(of, told)| (of, told.passed)));
         bar.finish();
     }
+    study.judge_samples(of_samples);
     study.rejudge(Judge::Internal, "this sandbox", &all);
     Ok(())
 }

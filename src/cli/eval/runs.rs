@@ -113,7 +113,7 @@ pub fn eval(args: &Eval, interrupt: &Interrupt) -> Result<(), Failure> {
         (Mode::StatusOnly, ..) => {}
         (Mode::Internal, ..) => {
             let tasks = tasks_of_run(args, &study)?;
-            judges::internal(&mut study, &tasks, &args.execution, interrupt)?;
+            judges::internal(&mut study, &tasks, asked.equal_budget.as_deref(), &args.execution, interrupt)?;
         }
         (Mode::External, Some(command), Some(dir)) => {
             let format = match asked.predictions {

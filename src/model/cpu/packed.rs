@@ -8,7 +8,7 @@
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::model::quant::{BlockFormat, WeightType};
+use crate::model::quant::{BlockFormat, WeightType, f8_e4m3, to_bf16};
 
 /// Output channels a panel.
 pub const PANEL: usize = 32;
@@ -65,12 +65,27 @@ pub struct MatrixView<'a> {
     pub bytes: &'a [u8],
     /// Which of the rows in `bytes` are meant; `None`: they are `rows`, and all.
     pub some: Option<Rows>,
+    /// What the values of blocks are multiplied with.
+    pub scales: Option<Scales<'a>>,
+}
+
+/// A scale for each block of rows and columns of a matrix of 8-bit floats.
+#[derive(Debug, Clone, Copy)]
+pub struct Scales<'a> {
+    /// One for each block, row-major.
+    pub values: &'a [f32],
+    /// Blocks beside each other.
+    pub across: usize,
+    /// Rows and columns of a block.
+    pub block: [usize; 2],
+    /// The row of the whole matrix that is the first here.
+    pub first: usize,
 }
 
 impl<'a> MatrixView<'a> {
     /// A whole matrix.
     pub fn new(dtype: WeightType, rows: usize, cols: usize, bytes: &'a [u8]) -> Self {
-        Self { dtype, rows, cols, bytes, some: None }
+        Self { dtype, rows, cols, bytes, some: None, scales: None }
     }
 
     /// Bytes of a row.
@@ -83,7 +98,8 @@ impl<'a> MatrixView<'a> {
         match some.contiguous(count) {
             Some(first) => {
                 let len = self.row_len();
-                Self { rows: count, bytes: &self.bytes[first * len..][..count * len], ..self }
+                let scales = self.scales.map(|scales| Scales { first: scales.first + first, ..scales });
+                Self { rows: count, bytes: &self.bytes[first * len..][..count * len], scales, ..self }
             }
             None => Self { rows: count, some: Some(some), ..self },
         }
@@ -102,6 +118,16 @@ impl<'a> MatrixView<'a> {
             WeightType::F32 => fill(out, bytes, f32::from_le_bytes),
             WeightType::F16 => fill(out, bytes, |b: [u8; 2]| f16::from_le_bytes(b).to_f32()),
             WeightType::BF16 => fill(out, bytes, |b: [u8; 2]| bf16::from_le_bytes(b).to_f32()),
+            WeightType::F8E4M3 => {
+                fill(out, bytes, |[b]: [u8; 1]| f8_e4m3(b));
+                if let Some(Scales { values, across, block, first }) = self.scales {
+                    let row = first + self.some.map_or(row, |some| some.row(row));
+                    let values = &values[row / block[0] * across..][..across];
+                    for (out, scale) in out.chunks_mut(block[1]).zip(values) {
+                        out.iter_mut().for_each(|v| *v *= scale);
+                    }
+                }
+            }
             other => {
                 if let Some(format) = BlockFormat::of(other) {
                     format.dequantize_row(bytes, out);
@@ -181,13 +207,18 @@ pub(super) struct Lanes(pub [f32; HALF]);
 pub(super) const HALF: usize = PANEL / 2;
 
 impl PackedMatrix {
-    /// Packs a matrix.
+    /// Packs a matrix. 8-bit floats become bf16, as in the reference implementations.
     pub fn pack(view: &MatrixView<'_>) -> Self {
         let (rows, cols) = (view.rows, view.cols);
         let panels = match view.dtype {
             WeightType::F32 => Panels::F32(pack_dense(view, f32::from_le_bytes)),
             WeightType::F16 => Panels::F16(pack_dense(view, u16::from_le_bytes)),
             WeightType::BF16 => Panels::Bf16(pack_dense(view, u16::from_le_bytes)),
+            WeightType::F8E4M3 => {
+                let bytes = to_bf16(view);
+                let view = MatrixView::new(WeightType::BF16, rows, cols, &bytes);
+                Panels::Bf16(pack_dense(&view, u16::from_le_bytes))
+            }
             blocks => {
                 pack_blocks(view, BlockFormat::of(blocks).expect("all types but the dense ones have blocks"))
             }

@@ -99,7 +99,7 @@ fn together(gpus: &[Arc<Gpu>], weights: usize, share: f64) -> Result<usize, Mode
 
 /// Bytes that the weights of a model take on a GPU, about.
 fn bytes(source: &(dyn WeightSource + Sync), config: &ModelConfig) -> Result<usize, ModelError> {
-    let tensors = Tensors { source, config };
+    let tensors = Tensors { source, config, quantise: None };
     let of = |role, layer, rows, cols| -> Result<usize, ModelError> {
         let view = tensors.matrix(role, layer, rows, cols)?;
         Ok(view.rows * view.cols * Format::of(view.dtype).bits() / 8)

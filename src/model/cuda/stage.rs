@@ -217,7 +217,7 @@ impl Stage {
         config: &ModelConfig,
         layers: Range<usize>,
     ) -> Result<Self, ModelError> {
-        let loader = Loader { gpu: &gpu, tensors: Tensors { source, config }, config };
+        let loader = Loader { gpu: &gpu, tensors: Tensors { source, config, quantise: None }, config };
         let embedding = if layers.start == 0 {
             let (table, is_f16) = loader.embedding()?;
             Some(Embedding { table, is_f16, kernel: gpu.kernel("embed")? })

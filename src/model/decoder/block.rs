@@ -2,7 +2,9 @@
 
 use crate::model::ModelError;
 use crate::model::config::{self, NormKind, Residual};
+use crate::model::cpu::packed::MatrixView;
 use crate::model::cpu::{PackedMatrix, ops};
+use crate::model::quant::quantise;
 use crate::model::weights::{Net, Part, Role, Tensors};
 use crate::team;
 
@@ -68,7 +70,12 @@ impl Linear {
         cols: usize,
     ) -> Result<Self, ModelError> {
         let view = t.matrix(role, layer, rows, cols)?;
-        let weight = PackedMatrix::pack(&view);
+        // Experts are chosen by small differences.
+        let target = t.quantise.filter(|_| view.dtype.block_size() == 1 && role != Role::Router);
+        let weight = match target.and_then(|dtype| dtype.fitting(cols)) {
+            None => PackedMatrix::pack(&view),
+            Some(dtype) => PackedMatrix::pack(&MatrixView::new(dtype, rows, cols, &quantise(&view, dtype)?)),
+        };
         Ok(Self { weight, bias: t.bias(role, layer, rows)? })
     }
 

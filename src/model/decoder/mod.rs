@@ -8,6 +8,7 @@ use super::config::{ModelConfig, Positions};
 use super::cpu::attention::{Aligned, PAGE};
 use super::cpu::matmul::{Product, Scratch, matmul};
 use super::cpu::ops;
+use super::quant::WeightType;
 use super::rope::Rope;
 use super::sampling::Logprobs;
 use super::weights::{Role, Tensors, WeightSource};
@@ -137,8 +138,21 @@ impl Decoder {
     where
         S: WeightSource + Send + Sync + 'static,
     {
+        Self::load_quantised(source, config, kv_bytes, None)
+    }
+
+    /// The same, with dense matrices quantised.
+    pub fn load_quantised<S>(
+        source: Box<S>,
+        config: ModelConfig,
+        kv_bytes: usize,
+        quantise: Option<WeightType>,
+    ) -> Result<Self, ModelError>
+    where
+        S: WeightSource + Send + Sync + 'static,
+    {
         config.check()?;
-        let tensors = Tensors { source: &*source, config: &config };
+        let tensors = Tensors { source: &*source, config: &config, quantise };
         let hidden = config.hidden;
         let blocks = (0..config.layers).map(|layer| Block::load(tensors, layer)).collect::<Result<_, _>>()?;
         tensors.matrix(Role::Embedding, 0, config.vocab, hidden)?;
@@ -223,7 +237,7 @@ impl Decoder {
             work.rows.extend((0..span.tokens.len()).map(|i| Row { span: index, position: span.start + i }));
         }
         work.x.resize(work.rows.len() * hidden, 0.0);
-        let tensors = Tensors { source: &*self.source, config };
+        let tensors = Tensors { source: &*self.source, config, quantise: None };
         let table =
             |role, rows| tensors.matrix(role, 0, rows, hidden).expect("checked when the model was loaded");
         let embedding = table(Role::Embedding, config.vocab);

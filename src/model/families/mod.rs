@@ -145,6 +145,33 @@ pub fn from_json(text: &str) -> Result<ModelConfig, ModelError> {
     Ok(config)
 }
 
+/// The rows and columns that share a scale in weights of 8-bit floats, by a `config.json`.
+///
+/// # Errors
+/// The weights are quantised in a way that is not read.
+pub(super) fn scale_block(text: &str) -> Result<[usize; 2], ModelError> {
+    let root: Value = serde_json::from_str(text).map_err(|e| ModelError::Config(e.to_string()))?;
+    let config = &root["quantization_config"];
+    match config["quant_method"].as_str() {
+        None if config.is_null() => Ok([128, 128]),
+        Some("fp8") => {
+            let size =
+                |i: usize| config["weight_block_size"][i].as_u64().filter(|n| (1..=1 << 20).contains(n));
+            match (size(0), size(1)) {
+                (Some(rows), Some(cols)) => Ok([rows as usize, cols as usize]),
+                _ => Err(ModelError::Unsupported(
+                    "8-bit floats without weight_block_size: blocks of weights with a scale each are read"
+                        .into(),
+                )),
+            }
+        }
+        method => Err(ModelError::Unsupported(format!(
+            "weights quantised by `{}`: use the model's GGUF file, or its original weights with --quantize",
+            method.unwrap_or("an unnamed method")
+        ))),
+    }
+}
+
 /// Reads the metadata of a GGUF file whose vocabulary has `vocab` tokens.
 pub(super) fn from_gguf(gguf: &Gguf, arch: &str, vocab: usize) -> Result<ModelConfig, ModelError> {
     let family = FAMILIES.iter().find(|family| !family.gguf.is_empty() && family.gguf == arch);

@@ -1,16 +1,13 @@
 //! GGUF files: a header, and tensors that are views into the memory-mapped file.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
-
-use memmap2::Mmap;
 
 use super::ModelError;
 use super::config::ModelConfig;
 use super::cpu::packed::MatrixView;
 use super::families::{self, Scheme};
-use super::weights::WeightSource;
+use super::weights::{FileBytes, WeightSource, map};
 use header::{Header, TensorInfo};
 
 mod header;
@@ -20,27 +17,25 @@ pub use header::Value;
 /// An opened GGUF file.
 pub struct Gguf {
     header: Header,
-    map: Mmap,
+    bytes: FileBytes,
     path: String,
 }
 
 impl Gguf {
     /// Opens a file and checks that every tensor lies inside it, so that a truncated file is refused at once.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let shown = path.display().to_string();
-        let file =
-            File::open(path).map_err(|e| ModelError::File { path: shown.clone(), reason: e.to_string() })?;
-        // SAFETY: the file is opened for reading only; a model file that another process rewrites while we run
-        // is outside of what we can guard against (it would be as wrong when read in pieces).
-        let map = unsafe { Mmap::map(&file) }
-            .map_err(|e| ModelError::File { path: shown.clone(), reason: e.to_string() })?;
-        let header = Header::read(&map).map_err(|why| ModelError::File {
-            path: shown.clone(),
+        Self::from_bytes(map(path)?, path.display().to_string())
+    }
+
+    /// The same from the bytes of a file; `path` is what errors call it.
+    pub(super) fn from_bytes(bytes: FileBytes, path: String) -> Result<Self, ModelError> {
+        let header = Header::read(&bytes).map_err(|why| ModelError::File {
+            path: path.clone(),
             reason: format!(
                 "not a GGUF file that can be used: {why}. If it is truncated or damaged, fetch it again"
             ),
         })?;
-        let gguf = Self { header, map, path: shown };
+        let gguf = Self { header, bytes, path };
         for name in gguf.header.tensors.keys() {
             gguf.tensor(name)?;
         }
@@ -73,7 +68,7 @@ impl Gguf {
             .bytes_of(&info.shape)
             .ok_or_else(|| error(format!("tensor `{name}` has impossible shape {:?}", info.shape)))?;
         let end = info.start.checked_add(bytes);
-        let view = end.and_then(|end| self.map.get(info.start..end)).ok_or_else(|| {
+        let view = end.and_then(|end| self.bytes.get(info.start..end)).ok_or_else(|| {
             error(format!("tensor `{name}` reaches past the end: the file is truncated; fetch it again"))
         })?;
         Ok((info, view))
