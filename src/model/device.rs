@@ -96,10 +96,11 @@ impl ModelFiles {
     /// A tensor is missing or wrong, a GPU that was asked for cannot be used, or has not enough memory.
     pub fn place(self, placement: &Placement) -> Result<Placed, ModelError> {
         if wants_gpu(placement)? {
+            let config = self.config()?;
             return match self {
-                Self::Gguf(gguf) => place(&*gguf, gguf.config()?, placement),
-                Self::Safetensors(dir, config) => place(&*dir, config, placement),
-                Self::Random(weights, config) => place(&*weights, config, placement),
+                Self::Gguf(gguf) => place(&*gguf, config, placement),
+                Self::Safetensors(dir, _) => place(&*dir, config, placement),
+                Self::Random(weights, _) => place(&*weights, config, placement),
             };
         }
         let decoder = self.load(placement.kv_bytes.unwrap_or(KV_BYTES))?;
