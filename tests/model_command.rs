@@ -12,7 +12,7 @@ use vigor::model::sampling::sampler::argmax;
 use vigor::model::self_check::{self, Companions, Golden};
 use vigor::model::tokenizer::Tokenizer;
 use vigor::model::{LanguageModel, LogitRows, ModelError, Span, random};
-use vigor::source::sha256_file;
+use vigor::source::sha256_bytes;
 
 const BIN: &str = env!("CARGO_BIN_EXE_vigor");
 
@@ -78,7 +78,7 @@ impl Home {
         let mut files = String::new();
         for entry in fs::read_dir(folder).unwrap() {
             let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
-            let (bytes, sha256) = (fs::metadata(&path).unwrap().len(), sha256_file(&path).unwrap());
+            let (bytes, sha256) = (fs::metadata(&path).unwrap().len(), sha256(&path));
             files += &format!("[[files]]\nname = {name:?}\nbytes = {bytes}\nsha256 = {sha256:?}\n");
         }
         let text = format!(
@@ -92,6 +92,10 @@ impl Home {
 
 fn tiny() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny")
+}
+
+fn sha256(path: &Path) -> String {
+    sha256_bytes(&fs::read(path).unwrap())
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -282,7 +286,6 @@ fn damaged_files_and_unknown_names_are_one_clear_error() {
     assert_fails(&home.vigor(&["model", "verify", "smollm2"]), NOT_FOUND, &["vigor pull smollm2"]);
 
     // What the files do not fit, the description does not hide.
-    fs::write(folder.join("tokenizer.json"), "{").unwrap();
     let folder = home.checkpoint("qwen3-bf16");
     fs::write(folder.join("tokenizer.json"), "{").unwrap();
     let shown = home.json(&["model", "show", folder.to_str().unwrap(), "--json"]);
@@ -381,10 +384,8 @@ fn list_pull_show_and_verify_follow_a_model() {
     assert!(shown["files"].as_array().unwrap().iter().all(|file| file["sha256"].is_string()), "{shown}");
 
     let verified = home.vigor(&["model", "verify", "mine"]);
-    let (weights, sha256) = (
-        home.path("cache/models/mine/model.safetensors"),
-        sha256_file(&folder.join("model.safetensors")).unwrap(),
-    );
+    let (weights, sha256) =
+        (home.path("cache/models/mine/model.safetensors"), sha256(&folder.join("model.safetensors")));
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
     assert!(
         text(&verified.stdout).contains(&format!("✓ {sha256}  {}", weights.display())),

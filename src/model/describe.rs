@@ -11,7 +11,8 @@ use super::rope::{Rope, RopeScaling};
 pub struct Description {
     /// Family, as `config.json` calls it.
     pub architecture: &'static str,
-    /// All numbers of the model; an embedding table that is the output projection too counts once.
+    /// All numbers of the model. An embedding table that is the output projection too counts once; biases that only some files
+    /// of a family have are not counted.
     pub parameters: usize,
     /// Of a mixture of experts, the weights of the blocks' matrices that one token is multiplied with: the experts that it
     /// takes, attention, router and shared net. Embeddings, output projection, norms and biases are not counted.

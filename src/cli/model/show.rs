@@ -21,7 +21,8 @@ use super::document;
   vigor model show ./my-model --context 8192
   vigor model show random:deepseek-coder-6.7b --json | jq .kv_cache
 
-Nothing is fetched and nothing hashed; `vigor model pull NAME` fetches a model first.")]
+`active` counts the weights of a mixture of experts that a token is multiplied with, in the matrices of the blocks: no embeddings,
+output projection, norms and biases. Nothing is fetched and nothing hashed; `vigor model pull NAME` fetches a model first.")]
 pub struct Show {
     /// A known name, a repository in the hub's cache, or the path of a GGUF file or of a folder with safetensors.
     #[arg(value_name = "NAME|PATH")]
