@@ -230,6 +230,8 @@ fn show_tells_what_is_special_about_a_family() {
     let (_, starcoder, table) = show("gpt-bigcode-f32");
     assert_eq!((&starcoder["rotary"], &starcoder["kv_heads"]), (&Value::Null, &json!(1)));
     assert!(table.contains("a learned vector for each"), "{table}");
+    // Its end token is a byte that a terminal would obey.
+    assert!(!table.chars().any(|c| c != '\n' && c.is_control()), "{table:?}");
 }
 
 #[test]

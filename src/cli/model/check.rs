@@ -18,7 +18,8 @@ use super::document;
   vigor model check coder0.5b
   vigor model check ./my-model --json
 
-Exits with 1 when something does not hold. What a model is known to say stands in its manifest: docs/sources.md.")]
+Exits with 1 when something does not hold. What a model is known to say stands in its manifest:
+docs/sources.md.")]
 pub struct Check {
     /// A known name, a repository of the hub, or the path of a GGUF file or of a folder with safetensors.
     #[arg(value_name = "NAME|PATH")]

@@ -1,5 +1,6 @@
 //! `vigor model show`: what a model's files say, without loading its weights.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -21,8 +22,9 @@ use super::document;
   vigor model show ./my-model --context 8192
   vigor model show random:deepseek-coder-6.7b --json | jq .kv_cache
 
-`active` counts the weights of a mixture of experts that a token is multiplied with, in the matrices of the blocks: no embeddings,
-output projection, norms and biases. Nothing is fetched and nothing hashed; `vigor model pull NAME` fetches a model first.")]
+`active` counts, of a mixture of experts, the weights of the blocks' matrices that a token is
+multiplied with: no embeddings, output projection, norms and biases.
+Nothing is fetched and nothing hashed; `vigor model pull NAME` fetches a model first.")]
 pub struct Show {
     /// A known name, a repository in the hub's cache, or the path of a GGUF file or of a folder with safetensors.
     #[arg(value_name = "NAME|PATH")]
@@ -202,7 +204,8 @@ impl Model {
         add("chat template", Some(if self.chat_template { "yes" } else { "no" }.to_owned()));
         add("path", self.path.as_ref().map(|path| path.display().to_string()));
         add("size", self.path.as_ref().map(|_| size(self.bytes)));
-        lines.extend(self.files.iter().map(|file| ("file", file.text())));
+        let width = self.files.iter().map(|file| file.name().chars().count()).max().unwrap_or(0);
+        lines.extend(self.files.iter().map(|file| ("file", file.text(width))));
         lines
     }
 
@@ -228,10 +231,14 @@ impl File {
         Self { path: file.path, bytes: file.bytes, sha256: file.sha256 }
     }
 
-    fn text(&self) -> String {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+    fn name(&self) -> Cow<'_, str> {
+        self.path.file_name().unwrap_or_default().to_string_lossy()
+    }
+
+    /// A line, with the name in a column of this width.
+    fn text(&self, width: usize) -> String {
         let hash = self.sha256.as_ref().map_or_else(String::new, |hash| format!("  sha256 {hash}"));
-        format!("{name}  {}{hash}", size(self.bytes))
+        format!("{:<width$}  {:>10}{hash}", self.name(), size(self.bytes))
     }
 }
 
@@ -269,7 +276,8 @@ impl Tokens {
 
 impl Mark {
     fn text(&self) -> String {
-        format!("{} ({})", self.text, self.id)
+        // It comes from the model's files, and may hold what a terminal obeys.
+        format!("{} ({})", self.text.escape_debug(), self.id)
     }
 }
 
@@ -307,7 +315,11 @@ fn feed_forward(net: &FeedForward) -> String {
 }
 
 fn rotary(rope: &Rotary) -> String {
-    let mut text = format!("rotary, {} of a head, base {}", rope.turned, rope.theta);
+    let base = match rope.theta {
+        whole if whole.fract() == 0.0 => grouped(whole as usize),
+        theta => theta.to_string(),
+    };
+    let mut text = format!("rotary, {} of a head, base {base}", rope.turned);
     if let Some(scaling) = rope.scaling {
         text += &format!(", {scaling}");
     }

@@ -13,7 +13,8 @@ use super::super::say::say;
   vigor model verify coder0.5b
   vigor model verify coder0.5b smollm2
 
-Files without a manifest are compared with what they were when they were last hashed. Nothing is fetched, and nothing deleted.
+Files without a manifest are compared with what they were when they were last hashed.
+Nothing is fetched, and nothing deleted.
 Exits with 3 when a file is not what it should be, with 4 when a model is not here.")]
 pub struct Verify {
     /// Names or paths of models.
