@@ -111,6 +111,7 @@ fn every_help_shows_an_example_and_the_codes_are_documented() {
     let commands = [
         "demo",
         "pull",
+        "model",
         "generate",
         "run",
         "report",

@@ -48,14 +48,11 @@ pub fn check(args: &Check) -> Result<(), Failure> {
         }
         None => None,
     };
-    let line = |check: &check::Check| {
-        format!("{} {:<44} {}", if check.passed { "✓" } else { "✗" }, check.name, check.detail)
-    };
     let mut watch = |check: &check::Check| {
         if args.json {
-            tell!("{}", line(check));
+            tell!("{}", check.line());
         } else {
-            say!("{}", line(check));
+            say!("{}", check.line());
         }
     };
     let compare = || check::check(&placement, model, args.quick, &mut watch);

@@ -188,18 +188,6 @@ impl Machine {
 
     /// Finds a model or dataset, fetching it where that is needed and allowed.
     pub fn find(&self, name: &str, kind: Kind) -> Result<Resolved, Failure> {
-        if kind == Kind::Model && name.starts_with(random::PREFIX) {
-            tell!("note: random weights: this tells how fast a model is, and nothing else");
-            return Ok(Resolved {
-                name: name.to_owned(),
-                kind,
-                path: name.into(),
-                files: Vec::new(),
-                manifest: None,
-                sha256: name.to_owned(),
-                origin: Origin::Path,
-            });
-        }
         find(name, kind, self.offline)
     }
 
@@ -244,8 +232,20 @@ pub fn one_or_more(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Finds a file of a model or dataset, fetching it where that is needed and allowed.
+/// Finds a model or dataset, fetching it where that is needed and allowed.
 pub fn find(name: &str, kind: Kind, offline: bool) -> Result<Resolved, Failure> {
+    if kind == Kind::Model && name.starts_with(random::PREFIX) {
+        tell!("note: random weights: this tells how fast a model is, and nothing else");
+        return Ok(Resolved {
+            name: name.to_owned(),
+            kind,
+            path: name.into(),
+            files: Vec::new(),
+            manifest: None,
+            sha256: name.to_owned(),
+            origin: Origin::Path,
+        });
+    }
     let downloads = Downloads::new();
     let report = |progress: vigor::source::Progress<'_>| downloads.show(progress);
     let resolved = resolve(name, kind, &FetchOptions { offline, progress: &report });

@@ -1,6 +1,7 @@
 //! Exit codes: what kind of thing went wrong.
 
 use vigor::model::ModelError;
+use vigor::model::tokenizer::TokenizerError;
 use vigor::report::ReportError;
 use vigor::run::{ConfigError, RunError, WorkbenchError};
 use vigor::sandbox::SandboxError;
@@ -82,6 +83,12 @@ impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
         let on_device = matches!(error, ModelError::Device(_) | ModelError::DeviceMemory(_));
         Self::new(if on_device { DEVICE } else { BAD_INPUT }, error)
+    }
+}
+
+impl From<TokenizerError> for Failure {
+    fn from(error: TokenizerError) -> Self {
+        Self::new(BAD_INPUT, error)
     }
 }
 

@@ -20,6 +20,7 @@ mod exec;
 mod exit;
 mod generate;
 mod merge;
+mod model;
 mod progress;
 mod pull;
 mod replay;
@@ -59,6 +60,7 @@ Exit codes:
 enum Command {
     Demo(demo::Demo),
     Pull(pull::Pull),
+    Model(model::Model),
     Generate(generate::Generate),
     Run(run::Run),
     Merge(merge::Merge),
@@ -130,6 +132,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => demo::demo(&args, &interrupt),
         Command::Pull(args) => pull::pull(&args),
+        Command::Model(args) => model::model(&args),
         Command::Generate(args) => generate::generate(&args, &interrupt),
         Command::Run(args) => run::run(&args, &interrupt),
         Command::Merge(args) => merge::merge(&args),

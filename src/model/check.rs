@@ -23,21 +23,33 @@ pub struct Check {
     pub passed: bool,
     /// The figures.
     pub detail: String,
-    /// SHA-256 of all that the GPU computed for it, bit by bit: the same in every run on one kind of GPU.
+    /// SHA-256 of all that a GPU computed for it, bit by bit: the same in every run on one kind of GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
 
+impl Check {
+    /// A line that tells it.
+    pub fn line(&self) -> String {
+        format!("{} {:<44} {}", if self.passed { "✓" } else { "✗" }, self.name, self.detail)
+    }
+}
+
 /// What a check came to, before it has its name.
-struct Outcome {
-    passed: bool,
+pub(super) struct Outcome {
+    pub(super) passed: bool,
     detail: String,
     digest: Option<String>,
 }
 
 impl Outcome {
-    fn new(passed: bool, detail: String) -> Self {
+    pub(super) fn new(passed: bool, detail: String) -> Self {
         Self { passed, detail, digest: None }
+    }
+
+    pub(super) fn named(self, name: String) -> Check {
+        let Self { passed, detail, digest } = self;
+        Check { name, passed, detail, digest }
     }
 
     fn with_bits_of(self, rows: &[Vec<f32>]) -> Self {
@@ -84,7 +96,8 @@ pub(super) fn tokens(n: usize, seed: usize) -> Vec<u32> {
     (0..n).map(|i| ((i * 131 + seed * 17 + 7) % 301) as u32).collect()
 }
 
-fn rows(model: &mut dyn LanguageModel, spans: &[Span<'_>]) -> Result<Vec<Vec<f32>>, ModelError> {
+/// The rows of some spans, in the host's memory.
+pub(super) fn rows(model: &mut dyn LanguageModel, spans: &[Span<'_>]) -> Result<Vec<Vec<f32>>, ModelError> {
     let rows = model.forward(spans)?;
     rows.iter().map(|row| model.read(row)).collect()
 }
@@ -109,8 +122,8 @@ pub fn check(
 ) -> Result<Vec<Check>, ModelError> {
     let on_gpu = Placement { device: Wanted::Cuda, kv_bytes: Some(KV_BYTES), ..placement.clone() };
     let mut checks = Vec::new();
-    let mut add = |name: String, Outcome { passed, detail, digest }| {
-        checks.push(Check { name, passed, detail, digest });
+    let mut add = |name: String, outcome: Outcome| {
+        checks.push(outcome.named(name));
         watch(checks.last().expect("just added"));
     };
 

@@ -105,10 +105,11 @@ impl ModelFiles {
                         .into(),
                 ));
             }
+            let config = self.config()?;
             return match self {
-                Self::Gguf(gguf) => place(&*gguf, gguf.config()?, placement),
-                Self::Safetensors(dir, config) => place(&*dir, config, placement),
-                Self::Random(weights, config) => place(&*weights, config, placement),
+                Self::Gguf(gguf) => place(&*gguf, config, placement),
+                Self::Safetensors(dir, _) => place(&*dir, config, placement),
+                Self::Random(weights, _) => place(&*weights, config, placement),
             };
         }
         let decoder = self.load_quantised(placement.kv_bytes.unwrap_or(KV_BYTES), placement.quantise)?;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use quant::WeightType;
 use sampling::{Logprobs, Selected, Selection, select_on_host};
+use tokenizer::{Tokenizer, TokenizerError};
 
 pub mod check;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod decoder;
+pub mod describe;
 pub mod device;
 pub mod families;
 pub mod gguf;
@@ -24,6 +26,7 @@ pub mod random;
 pub mod rope;
 pub mod safetensors;
 pub mod sampling;
+pub mod self_check;
 pub mod template;
 pub mod tokenizer;
 pub mod weights;
@@ -174,14 +177,44 @@ impl ModelFiles {
         Ok(Self::Random(Box::new(random::RandomWeights::new(&config, 1)), config))
     }
 
+    /// The hyperparameters.
+    ///
+    /// # Errors
+    /// A GGUF file does not say what is needed, or describes a model that this version cannot run.
+    pub fn config(&self) -> Result<ModelConfig, ModelError> {
+        match self {
+            Self::Gguf(gguf) => gguf.config(),
+            Self::Safetensors(_, config) | Self::Random(_, config) => Ok(config.clone()),
+        }
+    }
+
+    /// The tokenizer, from wherever the files keep it. `path` is where they are.
+    ///
+    /// # Errors
+    /// See [`Tokenizer::open`].
+    pub fn tokenizer(&self, path: &Path) -> Result<Tokenizer, TokenizerError> {
+        match self {
+            Self::Gguf(gguf) => Tokenizer::from_gguf_metadata(gguf.metadata()),
+            Self::Safetensors(..) => Tokenizer::from_folder(path),
+            Self::Random(..) => random::tokenizer(),
+        }
+    }
+
+    /// The element types with how many tensors use each; most used first.
+    pub fn dtypes(&self) -> Vec<(String, usize)> {
+        match self {
+            Self::Gguf(gguf) => gguf.dtypes(),
+            Self::Safetensors(dir, _) => dir.dtypes(),
+            Self::Random(_, config) => random::dtypes(config),
+        }
+    }
+
     /// The element types, most used first: `Q5_0×133 …`.
     pub fn quantization(&self) -> String {
-        let dtypes = match self {
-            Self::Gguf(g) => g.dtypes(),
-            Self::Safetensors(s, _) => s.dtypes(),
-            Self::Random(..) => return "random BF16".into(),
-        };
-        dtypes.iter().map(|(name, n)| format!("{name}×{n}")).collect::<Vec<_>>().join(" ")
+        if matches!(self, Self::Random(..)) {
+            return "random BF16".into();
+        }
+        self.dtypes().iter().map(|(name, n)| format!("{name}×{n}")).collect::<Vec<_>>().join(" ")
     }
 
     /// Packs the weights for this machine. `kv_bytes` bounds the memory for keys and values.
@@ -191,13 +224,11 @@ impl ModelFiles {
 
     /// The same, with dense matrices quantised.
     pub fn load_quantised(self, kv_bytes: usize, to: Option<WeightType>) -> Result<Decoder, ModelError> {
+        let config = self.config()?;
         match self {
-            Self::Gguf(gguf) => {
-                let config = gguf.config()?;
-                Decoder::load_quantised(gguf, config, kv_bytes, to)
-            }
-            Self::Safetensors(dir, config) => Decoder::load_quantised(dir, config, kv_bytes, to),
-            Self::Random(weights, config) => Decoder::load_quantised(weights, config, kv_bytes, to),
+            Self::Gguf(gguf) => Decoder::load_quantised(gguf, config, kv_bytes, to),
+            Self::Safetensors(dir, _) => Decoder::load_quantised(dir, config, kv_bytes, to),
+            Self::Random(weights, _) => Decoder::load_quantised(weights, config, kv_bytes, to),
         }
     }
 }

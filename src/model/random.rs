@@ -12,6 +12,7 @@ use super::config::ModelConfig;
 use super::cpu::packed::MatrixView;
 use super::families::{self, Scheme, place};
 use super::quant::WeightType;
+use super::tokenizer::{Tokenizer, TokenizerError};
 use super::weights::{Part, WeightSource};
 
 /// What the name of a model begins with to mean random weights in the shape that follows.
@@ -90,6 +91,16 @@ pub fn byte_tokenizer() -> String {
         "model": { "type": "BPE", "vocab": vocabulary, "merges": [] },
     })
     .to_string()
+}
+
+/// The tokenizer of random weights.
+pub fn tokenizer() -> Result<Tokenizer, TokenizerError> {
+    Tokenizer::from_json(&byte_tokenizer(), "the bytes")
+}
+
+/// The element types of random weights in this shape.
+pub fn dtypes(config: &ModelConfig) -> Vec<(String, usize)> {
+    vec![("BF16".to_owned(), families::tensors(config).len())]
 }
 
 /// A tensor: rows, columns, and where it begins.

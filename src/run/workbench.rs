@@ -1,6 +1,5 @@
 //! The workbench: everything that solving needs, made ready once and shared by all sessions.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,8 +12,8 @@ use crate::engine::{Client, Engine, EngineOptions};
 use crate::model::cpu::Isa;
 use crate::model::device::{GpuInfo, Placement};
 use crate::model::template::ChatTemplate;
-use crate::model::tokenizer::{Tokenizer, TokenizerError};
-use crate::model::{ModelConfig, ModelError, ModelFiles, random};
+use crate::model::tokenizer::TokenizerError;
+use crate::model::{ModelConfig, ModelError, ModelFiles};
 use crate::sandbox::{Limits, Pool, PoolConfig, SandboxError};
 use crate::session::coder::EngineCoder;
 use crate::session::language::Python;
@@ -82,15 +81,6 @@ pub struct Workbench {
     engines: Vec<Engine>,
 }
 
-/// The tokenizer of a model, from wherever its files keep it.
-fn load_tokenizer(files: &ModelFiles, path: &Path) -> Result<Tokenizer, TokenizerError> {
-    match files {
-        ModelFiles::Gguf(gguf) => Tokenizer::from_gguf_metadata(gguf.metadata()),
-        ModelFiles::Safetensors(..) => Tokenizer::from_folder(path),
-        ModelFiles::Random(..) => Tokenizer::from_json(&random::byte_tokenizer(), "the bytes"),
-    }
-}
-
 impl Workbench {
     /// Loads the model and starts the engine and the sandbox.
     ///
@@ -101,7 +91,7 @@ impl Workbench {
         let pool = Arc::new(Pool::new(options.sandbox.clone())?);
         let path = &options.model.path;
         let files = ModelFiles::named(&options.model.name, path)?;
-        let tokenizer = Arc::new(load_tokenizer(&files, path)?);
+        let tokenizer = Arc::new(files.tokenizer(path)?);
         let base = options.model.manifest.as_ref().is_some_and(|m| m.chat == Some(crate::source::Chat::None));
         let chat = match tokenizer.chat_template().filter(|_| !base) {
             Some(source) => Some(ChatTemplate::new(source, &tokenizer.bos_text(), &tokenizer.eos_text())?),

@@ -70,6 +70,9 @@ pub struct Manifest {
     /// Models: how a conversation is written for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<Chat>,
+    /// Models: what the model goes on with, to tell a right computation from a wrong one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<Golden>,
     /// The files, pinned.
     pub files: Vec<FileEntry>,
     /// Where the files can be had, in the order in which to try.
@@ -94,6 +97,16 @@ pub enum Chat {
     Template,
     /// Not at all: a base model that only continues text.
     None,
+}
+
+/// A prompt and its greedy continuation, made by another implementation or by an earlier version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Golden {
+    /// Token ids of the prompt.
+    pub tokens: Vec<u32>,
+    /// The most probable token after each.
+    pub continuation: Vec<u32>,
 }
 
 /// One file of an item.
@@ -217,7 +230,17 @@ impl Manifest {
                 return Err("a GGUF model has exactly one file".to_owned());
             }
             Kind::Dataset if self.adapter.is_none() => return Err("a dataset needs `adapter`".to_owned()),
+            Kind::Dataset if self.golden.is_some() => {
+                return Err("`golden` is for models: a dataset continues nothing".to_owned());
+            }
             _ => {}
+        }
+        if self
+            .golden
+            .as_ref()
+            .is_some_and(|golden| golden.tokens.is_empty() || golden.continuation.is_empty())
+        {
+            return Err("`golden` needs `tokens` and their `continuation`".to_owned());
         }
         for source in &self.sources {
             let (Source::Path { file, .. } | Source::Hub { file, .. } | Source::Wheels { file, .. }) = source;

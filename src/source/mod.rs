@@ -5,9 +5,11 @@
 
 mod digest;
 mod error;
+mod here;
 mod hub;
 mod local;
 mod manifest;
+mod named;
 mod places;
 mod progress;
 mod resolve;
@@ -16,9 +18,10 @@ mod wheel;
 
 pub use digest::{sha256_bytes, sha256_file};
 pub use error::{Attempt, SourceError};
-pub use manifest::{Chat, FileEntry, Format, Kind, Manifest, Source, manifests, read as read_manifest};
+pub use here::{FileHere, Here, Rehashed, here, located, verify};
+pub use manifest::{
+    Chat, FileEntry, Format, Golden, Kind, Manifest, Source, manifests, read as read_manifest,
+};
 pub use places::Places;
 pub use progress::{Phase, Progress, ProgressFn, silent};
-pub use resolve::{
-    FetchOptions, Origin, Resolved, ResolvedFile, default_name, located, resolve, resolve_in, verify,
-};
+pub use resolve::{FetchOptions, Origin, Resolved, ResolvedFile, default_name, resolve, resolve_in};

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::digest::{Stamps, sha256_bytes};
 use super::hub::{HubRepo, discard};
 use super::local;
-use super::manifest::{FileEntry, is_repo, manifests, read};
+use super::manifest::FileEntry;
+use super::named::{Named, named};
 use super::progress::{ProgressFn, silent};
 use super::store::{Lock, Pending, mismatch};
 use super::wheel;
@@ -94,48 +95,6 @@ pub fn resolve_in(
     finder.resolve(name_or_path)
 }
 
-/// Hashes every file of an item again, whatever was remembered. Fetches nothing.
-///
-/// # Errors
-/// [`SourceError::Corrupt`] for a file that is not what its manifest (or its stamp) says; otherwise as [`resolve`].
-pub fn verify(name_or_path: &str, kind: Kind, progress: &ProgressFn<'_>) -> Result<Resolved, SourceError> {
-    let places = Places::from_env()?;
-    let stamps = Stamps::new(places.stamps());
-    let found = resolve_in(&places, name_or_path, kind, &FetchOptions { offline: true, progress })?;
-    for file in &found.files {
-        let sha256 = stamps.rehash(&file.path, progress)?;
-        if sha256 != file.sha256 {
-            let why = format!(
-                "{}. Delete the file and fetch it again",
-                mismatch(&sha256, &file.sha256).replace("the manifest says", "it should be")
-            );
-            return Err(SourceError::Corrupt { path: file.path.clone(), why });
-        }
-    }
-    Ok(found)
-}
-
-/// Where a manifest's item is on disk if it has been fetched and verified before. Hashes and fetches nothing.
-pub fn located(manifest: &Manifest, places: &Places) -> Option<PathBuf> {
-    let stamps = Stamps::new(places.stamps());
-    let folder = places.item(manifest.kind, &manifest.name);
-    let mut paths = Vec::new();
-    for file in &manifest.files {
-        let mut copies = vec![folder.join(&file.name)];
-        copies.extend(hub_copies(manifest, file, places));
-        let is_it = |path: &PathBuf| {
-            fs::metadata(path).is_ok_and(|metadata| metadata.len() == file.bytes)
-                && stamps.remembered(path).is_some_and(|hash| hash == file.sha256)
-        };
-        paths.push(copies.into_iter().find(is_it)?);
-    }
-    match paths.as_slice() {
-        [one] => Some(one.clone()),
-        [first, ..] => first.parent().map(Path::to_path_buf),
-        [] => None,
-    }
-}
-
 /// Name of the item that is meant when the user names none.
 pub fn default_name(kind: Kind) -> &'static str {
     match kind {
@@ -144,7 +103,7 @@ pub fn default_name(kind: Kind) -> &'static str {
     }
 }
 
-fn hub_copies(manifest: &Manifest, file: &FileEntry, places: &Places) -> Vec<PathBuf> {
+pub(super) fn hub_copies(manifest: &Manifest, file: &FileEntry, places: &Places) -> Vec<PathBuf> {
     let carriers = manifest.sources.iter().filter(|source| source.carries(&file.name));
     carriers
         .filter_map(|source| match source {
@@ -168,35 +127,12 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     fn resolve(&self, name: &str) -> Result<Resolved, SourceError> {
-        let known = manifests(self.kind, &self.places)?;
-        let manifest = known.iter().find(|manifest| manifest.is_called(name));
-        let path = Path::new(name);
-        // A bare name that we know is not hidden by a folder that happens to be called so; `./name` means the folder.
-        if path.exists() && !(manifest.is_some() && path.is_dir()) {
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                let manifest = read(path)?;
-                if manifest.kind != self.kind {
-                    let why = format!("the manifest describes a {}, not a {}", manifest.kind, self.kind);
-                    return Err(SourceError::Unusable { path: path.to_path_buf(), why });
-                }
-                return self.fetch(&manifest);
-            }
-            return self.on_disk(name, path, Origin::Path);
+        match named(name, self.kind, &self.places)? {
+            Named::Path(path) => self.on_disk(name, &path, Origin::Path),
+            Named::Known(manifest) => self.fetch(&manifest),
+            Named::Repository(hub) => self.model_repository(name, &hub),
+            Named::File(hub, file) => self.repository_file(name, &hub, &file),
         }
-        if let Some(manifest) = manifest {
-            return self.fetch(manifest);
-        }
-        // What looks like a path but is none deserves that answer, not a question to the hub.
-        let looks_like_file = path.is_absolute() || name.starts_with('.') || name.ends_with(".toml");
-        let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
-        if !looks_like_file && is_repo(id) && !revision.is_empty() && self.kind == Kind::Model {
-            return self.model_repository(name, id, revision);
-        }
-        if !looks_like_file && let Some((repo, file)) = split_file(name) {
-            return self.repository_file(name, repo, file);
-        }
-        let names: Vec<&str> = known.iter().map(|manifest| manifest.name.as_str()).collect();
-        Err(SourceError::Unknown { kind: self.kind, name: name.to_owned(), known: names.join(", ") })
     }
 
     /// An item at a path, its hashes computed (or remembered).
@@ -304,10 +240,7 @@ impl Finder<'_> {
         entry: &FileEntry,
         folder: &Path,
     ) -> Result<PathBuf, SourceError> {
-        let mut attempts = vec![Attempt {
-            source: format!("cache {}", folder.display()),
-            why: format!("it has no {}", entry.name),
-        }];
+        let mut attempts = vec![not_in_cache(folder, &entry.name)];
         for source in manifest.sources.iter().filter(|source| source.carries(&entry.name)) {
             let (name, result) = match source {
                 Source::Path { path, .. } => {
@@ -396,14 +329,13 @@ impl Finder<'_> {
 
     /// A model repository without a manifest: from the hub's cache, else from the hub. Nothing pins its files, so
     /// their hashes are only recorded.
-    fn model_repository(&self, name: &str, id: &str, revision: &str) -> Result<Resolved, SourceError> {
-        let hub = HubRepo { kind: self.kind, id: id.to_owned(), revision: revision.to_owned() };
-        let complete =
-            || hub.snapshots(&self.places).into_iter().next().filter(|f| local::model_folder(f).is_ok());
+    fn model_repository(&self, name: &str, hub: &HubRepo) -> Result<Resolved, SourceError> {
+        let id = &hub.id;
+        let complete = || complete_snapshot(hub, &self.places);
         if let Some(folder) = complete() {
             return self.on_disk(name, &folder, Origin::Cache);
         }
-        let failed = |why: String| self.unavailable(name, &hub, why);
+        let failed = |why: String| self.unavailable(name, hub, why);
         let listed = hub.list(&self.places).map_err(failed)?;
         let wanted: Vec<&String> = listed
             .iter()
@@ -430,28 +362,37 @@ impl Finder<'_> {
     }
 
     /// One file of a repository, written `owner/name/file`, without a manifest.
-    fn repository_file(&self, name: &str, repo: &str, file: &str) -> Result<Resolved, SourceError> {
-        let hub = HubRepo { kind: self.kind, id: repo.to_owned(), revision: "main".to_owned() };
+    fn repository_file(&self, name: &str, hub: &HubRepo, file: &str) -> Result<Resolved, SourceError> {
         if let Some(path) = hub.cached(&self.places, file).into_iter().next() {
             return self.on_disk(name, &path, Origin::Cache);
         }
         let path = hub
             .download(&self.places, file, self.progress)
-            .map_err(|why| self.unavailable(name, &hub, why))?;
+            .map_err(|why| self.unavailable(name, hub, why))?;
         self.on_disk(name, &path, Origin::Fetched)
     }
 
     fn unavailable(&self, name: &str, hub: &HubRepo, why: String) -> SourceError {
         let attempts = vec![
-            Attempt {
-                source: "Hugging Face cache".to_owned(),
-                why: format!("it has no complete {}", hub.id),
-            },
+            not_in_hub_cache(hub),
             Attempt { source: format!("hub {}/{}", self.places.hub_endpoint, hub.id), why },
         ];
         let remedy = format!("Give the {} as a path instead", self.kind);
         SourceError::Unavailable { kind: self.kind, name: name.to_owned(), attempts, remedy }
     }
+}
+
+/// The model of a repository in the hub's cache, if all of it is there.
+pub(super) fn complete_snapshot(hub: &HubRepo, places: &Places) -> Option<PathBuf> {
+    hub.snapshots(places).into_iter().next().filter(|folder| local::model_folder(folder).is_ok())
+}
+
+pub(super) fn not_in_hub_cache(hub: &HubRepo) -> Attempt {
+    Attempt { source: "Hugging Face cache".to_owned(), why: format!("it has no complete {}", hub.id) }
+}
+
+pub(super) fn not_in_cache(folder: &Path, file: &str) -> Attempt {
+    Attempt { source: format!("cache {}", folder.display()), why: format!("it has no {file}") }
 }
 
 /// What an error says, without the name that stands before it anyway.
@@ -464,14 +405,6 @@ fn without_name(error: &SourceError, name: &str) -> String {
         }
         other => other.to_string(),
     }
-}
-
-/// Splits `owner/name/folder/file` into repository and file.
-fn split_file(name: &str) -> Option<(&str, &str)> {
-    let slash = name.match_indices('/').nth(1)?.0;
-    let (repo, file) = (&name[..slash], &name[slash + 1..]);
-    let inside = !file.is_empty() && file.split('/').all(|part| !part.is_empty() && part != "..");
-    (is_repo(repo) && inside).then_some((repo, file))
 }
 
 /// Makes files that lie in different folders appear together in `folder`, by links.

@@ -18,13 +18,14 @@ pub(crate) struct TokenBytes {
     ends: Vec<u32>,
     /// Tokens of one byte, for [`TokenBytes::find`].
     single: HashMap<u8, u32>,
+    spelling: Spelling,
 }
 
 impl TokenBytes {
     /// From the tokens in order of id; `true` marks those to be taken literally (special tokens).
     pub(crate) fn new<'a>(tokens: impl Iterator<Item = (&'a str, bool)>, spelling: Spelling) -> Self {
         let alphabet = reversed_alphabet();
-        let mut bytes = Self { blob: Vec::new(), ends: Vec::new(), single: HashMap::new() };
+        let mut bytes = Self { blob: Vec::new(), ends: Vec::new(), single: HashMap::new(), spelling };
         for (id, (token, literal)) in tokens.enumerate() {
             let start = bytes.blob.len();
             match spelling {
@@ -39,6 +40,10 @@ impl TokenBytes {
             bytes.ends.push(bytes.blob.len() as u32);
         }
         bytes
+    }
+
+    pub(crate) fn spelling(&self) -> Spelling {
+        self.spelling
     }
 
     pub(crate) fn get(&self, id: u32) -> &[u8] {

@@ -20,7 +20,7 @@ mod pre;
 mod stream;
 
 use added::AddedTokens;
-use bytes::TokenBytes;
+use bytes::{Spelling, TokenBytes};
 
 pub use stream::StreamDecoder;
 
@@ -250,6 +250,14 @@ impl Tokenizer {
     /// True when encoding puts a space before the text (SentencePiece).
     pub fn adds_leading_space(&self) -> bool {
         self.settings.leading_space
+    }
+
+    /// The kind of its vocabulary, in words.
+    pub fn kind_of_vocabulary(&self) -> &'static str {
+        match self.bytes.spelling() {
+            Spelling::ByteLevel => "byte-level BPE",
+            Spelling::SentencePiece => "SentencePiece BPE",
+        }
     }
 
     /// The chat template that came with the model.
