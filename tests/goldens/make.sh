@@ -23,6 +23,7 @@ CMAKE_ARGS="-DGGML_NATIVE=ON" "$venv/bin/pip" install --quiet --requirement "$he
 export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error
 cd "$here"
 "$venv/bin/python" guidance.py
+"$venv/bin/python" blocks.py
 "$venv/bin/python" tiny.py
 "$venv/bin/python" logits.py smollm2 "$smollm2"
 "$venv/bin/python" logits.py coder0.5b "$coder"
