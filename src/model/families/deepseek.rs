@@ -55,7 +55,7 @@ pub(super) fn deepseek2(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(),
     rope.first = head_dim.saturating_sub(turned);
     let all = match keys {
         Hyper::Json(_) => {
-            let within = keys.within("rope_scaling").or_else(|| keys.within("rope_parameters"));
+            let within = scaling::described(keys, scaling::GLOBAL);
             within.map_or(Ok(None), |within| within.number(&MSCALE_ALL))?
         }
         // GGUF has a tenth of it.

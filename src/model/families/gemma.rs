@@ -1,7 +1,7 @@
 //! Gemma 2 and 3: norms before and behind each half, scaled embeddings, local layers.
 
 use super::hyper::{Hyper, Key};
-use super::{WINDOW, local_layers, turn};
+use super::{WINDOW, local_layers, scaling, theta, turn};
 use crate::model::ModelError;
 use crate::model::config::{Activation, ModelConfig, Positions, Residual};
 use crate::model::families::Architecture;
@@ -62,10 +62,10 @@ pub(super) fn gemma3(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(), Mo
         shape.value_dim = shape.head_dim;
         shape.kv_heads = keys.count(&KV_HEADS)?.unwrap_or(4);
         let dims = shape.head_dim;
-        let theta = keys.number(&super::THETA)?;
+        let global = theta(keys, &super::THETA, scaling::GLOBAL)?.unwrap_or(1e6);
         turn(config, |rope| {
             rope.dims = dims;
-            rope.theta = theta.map_or(1e6, |theta| theta as f32);
+            rope.theta = global;
         });
         config.context = keys.count(&super::CONTEXT)?.unwrap_or(131_072);
     }
@@ -76,7 +76,7 @@ pub(super) fn gemma3(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(), Mo
     config.attention.window = keys.count(&WINDOW)?;
     let every = keys.count(&PATTERN)?.unwrap_or(6).max(1);
     local_layers(keys, config, |layer| !(layer + 1).is_multiple_of(every))?;
-    let theta = keys.number(&LOCAL_THETA)?.unwrap_or(1e4) as f32;
+    let theta = theta(keys, &LOCAL_THETA, scaling::LOCAL)?.unwrap_or(1e4);
     if let Positions::Rotary { global, local } = &mut config.attention.positions {
         *local = Some(Rope { theta, scaling: RopeScaling::None, ..global.clone() });
     }

@@ -199,13 +199,7 @@ fn read(family: &Family, keys: Hyper<'_>, vocab: usize) -> Result<ModelConfig, M
     } else {
         RopePairs::Halves
     };
-    let theta = match keys.number(&THETA)? {
-        Some(theta) => theta,
-        None => match keys.within("rope_parameters") {
-            Some(parameters) => parameters.number(&THETA)?.unwrap_or(1e4),
-            None => 1e4,
-        },
-    };
+    let theta = theta(keys, &THETA, scaling::GLOBAL)?.unwrap_or(1e4);
     let mut config = ModelConfig {
         architecture: family.architecture,
         hidden,
@@ -231,7 +225,7 @@ fn read(family: &Family, keys: Hyper<'_>, vocab: usize) -> Result<ModelConfig, M
             head_norms: false,
             window: None,
             local: vec![false; layers],
-            positions: Positions::Rotary { global: Rope::whole(theta as f32, head_dim, pairs), local: None },
+            positions: Positions::Rotary { global: Rope::whole(theta, head_dim, pairs), local: None },
             latent: None,
         },
         feed_forward: FeedForward {
@@ -247,6 +241,12 @@ fn read(family: &Family, keys: Hyper<'_>, vocab: usize) -> Result<ModelConfig, M
     }
     (family.describe)(keys, &mut config)?;
     Ok(config)
+}
+
+/// The base of the frequencies of layers of a kind.
+fn theta(keys: Hyper<'_>, key: &Key, kind: &'static str) -> Result<Option<f32>, ModelError> {
+    let within = || scaling::described(keys, kind).map_or(Ok(None), |within| within.number(&THETA));
+    Ok(keys.number(key)?.map_or_else(within, |theta| Ok(Some(theta)))?.map(|theta| theta as f32))
 }
 
 /// Changes the rotary embedding of all layers, or of those that are not local.
@@ -301,6 +301,29 @@ mod tests {
         assert_eq!(rope.inverse_frequencies(config.context)[0], 0.25);
         assert_eq!(config.attention.shape.head_dim, 128);
         assert_eq!(config.peculiarity(), None);
+    }
+
+    /// As transformers writes it since version 5.
+    #[test]
+    fn rotary_parameters_are_found_where_newer_files_have_them() {
+        let newer = DEEPSEEK.replace("\"rope_theta\":100000,", "").replace(
+            "\"rope_scaling\":{\"factor\":4.0,\"type\":\"linear\"}",
+            "\"rope_parameters\":{\"rope_theta\":100000,\"factor\":4.0,\"rope_type\":\"linear\"}",
+        );
+        assert_eq!(from_json(&newer).expect("valid"), from_json(DEEPSEEK).expect("valid"));
+        let gemma = |rope: &str| {
+            let text = format!(
+                r#"{{"model_type":"gemma3_text","hidden_size":640,"num_hidden_layers":6,"num_attention_heads":4,
+                "num_key_value_heads":1,"head_dim":256,"intermediate_size":2048,"vocab_size":262144,
+                "sliding_window":512,{rope}}}"#
+            );
+            from_json(&text).expect("valid")
+        };
+        let older = r#""rope_theta":5e5,"rope_local_base_freq":2e4,"rope_scaling":{"rope_type":"linear","factor":8.0}"#;
+        let newer = r#""rope_parameters":{"full_attention":{"rope_theta":5e5,"rope_type":"linear","factor":8.0},
+            "sliding_attention":{"rope_theta":2e4,"rope_type":"default"}}"#;
+        assert_eq!(gemma(newer), gemma(older));
+        assert_eq!(gemma(newer).rope_of(0).map(|rope| rope.theta), Some(2e4));
     }
 
     #[test]

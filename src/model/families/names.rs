@@ -134,8 +134,9 @@ fn gpt(config: &ModelConfig, role: Role, layer: usize) -> (String, Option<Rows>)
         Role::O => (if is_codegen { "attn.out_proj" } else { "attn.c_proj" }, None),
         Role::Up(_) => (if is_codegen { "mlp.fc_in" } else { "mlp.c_fc" }, None),
         Role::Down(_) => (if is_codegen { "mlp.fc_out" } else { "mlp.c_proj" }, None),
-        // Nothing asks for the others.
-        _ => ("ln_2", None),
+        Role::FeedForwardNorm => ("ln_2", None),
+        // These families have no others.
+        _ => ("none", None),
     };
     (format!("transformer.h.{layer}.{stem}"), rows)
 }
@@ -179,7 +180,8 @@ fn gguf(config: &ModelConfig, role: Role, layer: usize) -> (String, Option<Rows>
                 Role::PostAttentionNorm => "post_attention_norm",
                 Role::PostFeedForwardNorm => "post_ffw_norm",
                 Role::Router => "ffn_gate_inp",
-                _ => "ffn_norm",
+                Role::FeedForwardNorm => "ffn_norm",
+                _ => "none",
             }
             .into(),
             None,

@@ -16,10 +16,23 @@ const MAGNITUDE: Key = Key(&["attention_factor"], "rope.scaling.attn_factor");
 const MSCALE: Key = Key(&["mscale"], "");
 const MSCALE_ALL: Key = Key(&["mscale_all_dim"], "");
 
+/// What a `config.json` says of the rotary embedding of layers of a kind, in the places that it has had over the years: beside
+/// everything else, in `rope_scaling`, in `rope_parameters`, and there by the kind of layer.
+pub(super) fn described<'a>(keys: Hyper<'a>, kind: &'static str) -> Option<Hyper<'a>> {
+    keys.within("rope_scaling").or_else(|| {
+        let parameters = keys.within("rope_parameters")?;
+        Some(parameters.within(kind).unwrap_or(parameters))
+    })
+}
+
+/// The kinds of layers in `rope_parameters`.
+pub(super) const GLOBAL: &str = "full_attention";
+pub(super) const LOCAL: &str = "sliding_attention";
+
 /// Reads the scaling of a rotary embedding for a model of `context` positions.
 pub(super) fn read(keys: Hyper<'_>, context: usize) -> Result<RopeScaling, ModelError> {
     let within = match keys {
-        Hyper::Json(_) => match keys.within("rope_scaling").or_else(|| keys.within("rope_parameters")) {
+        Hyper::Json(_) => match described(keys, GLOBAL) {
             Some(within) => within,
             None => return Ok(RopeScaling::None),
         },
