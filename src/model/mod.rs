@@ -10,6 +10,7 @@ use std::path::Path;
 use quant::WeightType;
 use sampling::{Logprobs, Selected, Selection, select_on_host};
 use tokenizer::{Tokenizer, TokenizerError};
+use weights::FileBytes;
 
 pub mod check;
 pub mod config;
@@ -154,12 +155,12 @@ impl ModelFiles {
 
     /// A GGUF file that is in memory already.
     pub fn from_gguf_bytes(bytes: Vec<u8>) -> Result<Self, ModelError> {
-        Ok(Self::Gguf(Box::new(gguf::Gguf::from_bytes(Box::new(bytes), "these bytes".into())?)))
+        Ok(Self::Gguf(Box::new(gguf::Gguf::from_bytes(FileBytes::Memory(bytes), "these bytes".into())?)))
     }
 
     /// A `config.json` and a safetensors file that are in memory already.
     pub fn from_safetensors_bytes(config: &str, bytes: Vec<u8>) -> Result<Self, ModelError> {
-        let files = safetensors::SafetensorsDir::from_bytes(Box::new(bytes), config)?;
+        let files = safetensors::SafetensorsDir::from_bytes(FileBytes::Memory(bytes), config)?;
         Ok(Self::Safetensors(Box::new(files), families::from_json(config)?))
     }
 

@@ -203,6 +203,10 @@ impl WeightSource for SafetensorsDir {
         Scheme::HuggingFace
     }
 
+    fn release(&self, view: &MatrixView<'_>) {
+        self.files.iter().for_each(|file| file.release(view.bytes));
+    }
+
     fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }

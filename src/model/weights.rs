@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 
 use super::ModelError;
 use super::config::ModelConfig;
@@ -75,8 +75,42 @@ pub enum Net {
     Shared,
 }
 
-/// The bytes of a file: mapped, or in memory.
-pub(super) type FileBytes = Box<dyn std::ops::Deref<Target = [u8]> + Send + Sync>;
+/// The bytes of a file.
+pub(super) enum FileBytes {
+    /// Mapped: the system reads what is looked at.
+    Mapped(Mmap),
+    /// In memory.
+    Memory(Vec<u8>),
+}
+
+impl std::ops::Deref for FileBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Memory(bytes) => bytes,
+        }
+    }
+}
+
+impl FileBytes {
+    /// Lets the system take back the memory of some of these bytes, which it reads again when they are looked at again. So
+    /// loading takes the memory of the packed weights, and not that of the file besides.
+    pub fn release(&self, part: &[u8]) {
+        let Self::Mapped(map) = self else { return };
+        let (all, part) = (map.as_ptr_range(), part.as_ptr_range());
+        if part.start < all.start || part.end > all.end {
+            return;
+        }
+        let offset = part.start as usize - all.start as usize;
+        let length = part.end as usize - part.start as usize;
+        // SAFETY: pages of a file that is mapped for reading only hold nothing that is not in the file.
+        let advised = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, length) };
+        // Advice that is not taken costs memory only.
+        let _ = advised;
+    }
+}
 
 /// Maps a file into memory.
 pub(super) fn map(path: &Path) -> Result<FileBytes, ModelError> {
@@ -86,7 +120,7 @@ pub(super) fn map(path: &Path) -> Result<FileBytes, ModelError> {
     // SAFETY: the file is opened for reading only; a model file that another process rewrites while we run
     // is outside of what we can guard against (it would be as wrong when read in pieces).
     let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-    Ok(Box::new(map))
+    Ok(FileBytes::Mapped(map))
 }
 
 /// Weight or bias.
@@ -107,6 +141,8 @@ pub trait WeightSource {
     /// A tensor as the bytes of a matrix; a vector is a matrix of one row, and of more than two dimensions all but the
     /// last are rows.
     fn matrix(&self, name: &str) -> Result<MatrixView<'_>, ModelError>;
+    /// What a matrix of this source was read from is not needed for now: its memory may be given back.
+    fn release(&self, _: &MatrixView<'_>) {}
 }
 
 /// A model's tensors by what they are for.

@@ -76,6 +76,7 @@ impl Linear {
             None => PackedMatrix::pack(&view),
             Some(dtype) => PackedMatrix::pack(&MatrixView::new(dtype, rows, cols, &quantise(&view, dtype)?)),
         };
+        t.source.release(&view);
         Ok(Self { weight, bias: t.bias(role, layer, rows)? })
     }
 

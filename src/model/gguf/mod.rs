@@ -130,6 +130,10 @@ impl WeightSource for Gguf {
         Scheme::Gguf
     }
 
+    fn release(&self, view: &MatrixView<'_>) {
+        self.bytes.release(view.bytes);
+    }
+
     fn has(&self, name: &str) -> bool {
         self.header.tensors.contains_key(name)
     }
