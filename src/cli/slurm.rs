@@ -220,6 +220,8 @@ mod tests {
             "0.5",
             "--kv-memory",
             "99",
+            "--quantize",
+            "q4_k",
             "--python",
             "/opt/my python",
             "--allow-weaker-sandbox",
