@@ -9,6 +9,10 @@ use std::process::{Command, Output, Stdio};
 
 use vigor::source::{FetchOptions, Kind, resolve};
 
+mod home;
+
+use home::{Home, assert_fails, text};
+
 const BIN: &str = env!("CARGO_BIN_EXE_vigor");
 
 // The exit codes that `vigor --help` documents.
@@ -29,42 +33,10 @@ fn humaneval() -> PathBuf {
     data.unwrap_or_else(|e| panic!("HumanEval is needed (`vigor pull humaneval`): {e}")).path
 }
 
-/// An empty home: no cache, no configuration, no hub, working directory included.
-struct Home(tempfile::TempDir);
-
 impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         fs::write(self.path(name), text).unwrap();
         self.path(name)
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if ["HF_", "VIGOR_", "XDG_", "PIP_", "HUGGINGFACE"].iter().any(|p| name.starts_with(p)) {
-                command.env_remove(name);
-            }
-        }
-        command
-            .current_dir(self.0.path())
-            .env("VIGOR_CACHE", self.path("cache"))
-            .env("VIGOR_CONFIG", self.path("config"))
-            .env("HF_HOME", self.path("hub"))
-            .env("PIP_CONFIG_FILE", "/dev/null")
-            // Discards; should anything be asked of a network after all, it is not there.
-            .env("HF_ENDPOINT", "http://127.0.0.1:9")
-            .env("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-            .stdin(Stdio::null());
-        command
     }
 
     fn vigor(&self, arguments: &[&str]) -> Output {
@@ -83,25 +55,9 @@ impl Home {
             }
         }
         let mut found = Vec::new();
-        below(self.0.path(), &mut found);
+        below(&self.path(""), &mut found);
         found.sort();
         found
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The command failed as documented: this exit code, one `error:` line, no panic, and these words.
-#[track_caller]
-fn assert_fails(output: &Output, code: i32, words: &[&str]) {
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert_eq!(stderr.lines().filter(|line| line.starts_with("error:")).count(), 1, "{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    for word in words {
-        assert!(stderr.contains(word), "{word:?} is not in: {stderr}");
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use vigor::model::sampling::Logprobs;
@@ -14,6 +14,10 @@ use vigor::model::tokenizer::Tokenizer;
 use vigor::model::{LanguageModel, LogitRows, ModelError, Span, random};
 use vigor::source::sha256_bytes;
 
+mod home;
+
+use home::{Home, assert_fails, text};
+
 const BIN: &str = env!("CARGO_BIN_EXE_vigor");
 
 // The exit codes that `vigor --help` documents.
@@ -22,35 +26,9 @@ const USAGE: i32 = 2;
 const BAD_INPUT: i32 = 3;
 const NOT_FOUND: i32 = 4;
 
-/// An empty home: no cache, no configuration, no hub.
-struct Home(tempfile::TempDir);
-
 impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     fn vigor(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(BIN);
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if ["HF_", "VIGOR_", "XDG_"].iter().any(|prefix| name.starts_with(prefix)) {
-                command.env_remove(name);
-            }
-        }
-        command
-            .current_dir(self.0.path())
-            .env("VIGOR_CACHE", self.path("cache"))
-            .env("VIGOR_CONFIG", self.path("config"))
-            .env("HF_HOME", self.path("hub"))
-            .env("HF_HUB_OFFLINE", "1")
-            .stdin(Stdio::null())
-            .args(arguments);
-        command.output().unwrap()
+        self.command(BIN).env("HF_HUB_OFFLINE", "1").args(arguments).output().unwrap()
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
@@ -96,21 +74,6 @@ fn tiny() -> PathBuf {
 
 fn sha256(path: &Path) -> String {
     sha256_bytes(&fs::read(path).unwrap())
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-#[track_caller]
-fn assert_fails(output: &Output, code: i32, words: &[&str]) {
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert_eq!(stderr.lines().filter(|line| line.starts_with("error:")).count(), 1, "{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    for word in words {
-        assert!(stderr.contains(word), "{word:?} is not in: {stderr}");
-    }
 }
 
 /// Numbers in all safetensors files of a folder, by their headers.
