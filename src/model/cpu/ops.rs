@@ -109,13 +109,18 @@ pub(super) fn lane_sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     tree_sum(lanes)
 }
 
+/// What the RMS norm multiplies a row with, besides the weights.
+#[inline(always)]
+fn rms_factor(x: &[f32], eps: f32) -> f32 {
+    1.0 / (lane_sum(x, |v| v * v) / x.len() as f32 + eps).sqrt()
+}
+
 multiversion! {
     /// RMS norm of each row of `x` (`rows × weight.len()`) into `out`: `x / sqrt(mean(x²) + eps) · weight`.
     pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         let n = weight.len();
         for (x, out) in x.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
-            let mean = lane_sum(x, |v| v * v) / n as f32;
-            let inv = 1.0 / (mean + eps).sqrt();
+            let inv = rms_factor(x, eps);
             for i in 0..n {
                 out[i] = x[i] * inv * weight[i];
             }
@@ -128,8 +133,7 @@ multiversion! {
     pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32) {
         let n = weight.len();
         for x in x.chunks_exact_mut(n) {
-            let mean = lane_sum(x, |v| v * v) / n as f32;
-            let inv = 1.0 / (mean + eps).sqrt();
+            let inv = rms_factor(x, eps);
             for i in 0..n {
                 x[i] = x[i] * inv * weight[i];
             }
@@ -181,50 +185,38 @@ fn gelu_exact_of(x: f32) -> f32 {
     0.5 * x * (1.0 + erf)
 }
 
-multiversion! {
-    /// `gate ← gelu(gate) · up` with the exact form, element by element.
-    pub fn geglu_exact(gate: &mut [f32], up: &[f32]) {
-        for (g, &u) in gate.iter_mut().zip(up) {
-            *g = gelu_exact_of(*g) * u;
-        }
-    }
+/// `x · sigmoid(x)`.
+#[inline(always)]
+fn silu_of(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
 }
 
-multiversion! {
-    /// `x ← gelu(x)`, the exact form.
-    pub fn gelu_exact(x: &mut [f32]) {
-        for x in x.iter_mut() {
-            *x = gelu_exact_of(*x);
+/// A nonlinearity over slices: `x ← f(x)`, and `gate ← f(gate) · up`.
+macro_rules! nonlinearity {
+    ($of:ident, $plain:ident, $gated:ident) => {
+        multiversion! {
+            /// The nonlinearity of every element, in place.
+            pub fn $plain(x: &mut [f32]) {
+                for x in x.iter_mut() {
+                    *x = $of(*x);
+                }
+            }
         }
-    }
+
+        multiversion! {
+            /// The nonlinearity of every element of `gate`, in place, times that of `up`.
+            pub fn $gated(gate: &mut [f32], up: &[f32]) {
+                for (g, &u) in gate.iter_mut().zip(up) {
+                    *g = $of(*g) * u;
+                }
+            }
+        }
+    };
 }
 
-multiversion! {
-    /// `gate ← gelu(gate) · up`, element by element.
-    pub fn geglu(gate: &mut [f32], up: &[f32]) {
-        for (g, &u) in gate.iter_mut().zip(up) {
-            *g = gelu_of(*g) * u;
-        }
-    }
-}
-
-multiversion! {
-    /// `x ← gelu(x)`.
-    pub fn gelu(x: &mut [f32]) {
-        for x in x.iter_mut() {
-            *x = gelu_of(*x);
-        }
-    }
-}
-
-multiversion! {
-    /// `x ← silu(x)`.
-    pub fn silu(x: &mut [f32]) {
-        for x in x.iter_mut() {
-            *x = *x / (1.0 + exp(-*x));
-        }
-    }
-}
+nonlinearity!(silu_of, silu, swiglu);
+nonlinearity!(gelu_of, gelu, geglu);
+nonlinearity!(gelu_exact_of, gelu_exact, geglu_exact);
 
 multiversion! {
     /// `x ← cap · tanh(x / cap)`.
@@ -241,15 +233,6 @@ multiversion! {
     pub fn add_scaled(x: &mut [f32], y: &[f32], scale: f32) {
         for (x, &y) in x.iter_mut().zip(y) {
             *x = y.mul_add(scale, *x);
-        }
-    }
-}
-
-multiversion! {
-    /// `gate ← silu(gate) · up`, element by element.
-    pub fn swiglu(gate: &mut [f32], up: &[f32]) {
-        for (g, &u) in gate.iter_mut().zip(up) {
-            *g = *g / (1.0 + exp(-*g)) * u;
         }
     }
 }

@@ -39,27 +39,24 @@ impl Decoder {
                 scores.resize(rows * mixture.count, 0.0);
                 let mut products = [Product { weights: &router.weight, out: &mut scores }];
                 matmul(&work.normed, rows, &mut products, scratch);
-                let chosen: Vec<Vec<(usize, f32)>> =
-                    scores.chunks_exact_mut(mixture.count).map(|scores| choose(scores, mixture)).collect();
+                // The rows that each expert takes, with its weight for them.
+                let mut takers = vec![Vec::new(); mixture.count];
+                for (row, scores) in scores.chunks_exact_mut(mixture.count).enumerate() {
+                    for (expert, weight) in choose(scores, mixture) {
+                        takers[expert].push((row, weight));
+                    }
+                }
                 inner.scores = scores;
                 // One expert after the other, so that a row adds up its experts in their order whatever else is in the
                 // batch.
-                for (index, expert) in experts.iter().enumerate() {
-                    let takes = |choice: &Vec<(usize, f32)>| {
-                        choice.iter().find(|(expert, _)| *expert == index).map(|(_, weight)| *weight)
-                    };
-                    let takers: Vec<(usize, f32)> = chosen
-                        .iter()
-                        .enumerate()
-                        .filter_map(|(row, choice)| Some((row, takes(choice)?)))
-                        .collect();
+                for (expert, takers) in experts.iter().zip(&takers) {
                     if takers.is_empty() {
                         continue;
                     }
                     let (mut taken, mut made) =
                         (std::mem::take(&mut inner.taken), std::mem::take(&mut inner.made));
                     taken.clear();
-                    for (row, _) in &takers {
+                    for (row, _) in takers {
                         taken.extend_from_slice(&work.normed[row * hidden..][..hidden]);
                     }
                     made.resize(taken.len(), 0.0);

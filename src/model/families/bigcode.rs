@@ -1,7 +1,7 @@
 //! What has layer norms and an ungated feed-forward net: StarCoder2, StarCoder and SantaCoder (`gpt_bigcode`), CodeGen.
 
 use super::hyper::{Hyper, Key};
-use super::{ACTIVATION, LAYER_EPS, WINDOW, local_layers, turn};
+use super::{ACTIVATION, LAYER_EPS, TIED, WINDOW, local_layers, turn};
 use crate::model::ModelError;
 use crate::model::config::{Activation, Biases, ModelConfig, NormKind, Positions, Residual};
 use crate::model::cpu::ops::RopePairs;
@@ -9,7 +9,6 @@ use crate::model::cpu::ops::RopePairs;
 const USES_BIAS: Key = Key(&["use_bias"], "");
 const ONE_KEY_HEAD: Key = Key(&["multi_query"], "");
 const TURNED: Key = Key(&["rotary_dim"], "rope.dimension_count");
-const TIED: Key = Key(&["tie_word_embeddings"], "");
 
 fn common(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(), ModelError> {
     config.norm.kind = NormKind::Layer;

@@ -3,7 +3,7 @@
 //! Keys and values are cached as the heads see them, not as the latent vector: more memory, less arithmetic.
 
 use super::hyper::{Hyper, Key};
-use super::{scaling, turn};
+use super::{EXPERT_WIDTH, EXPERTS, USED_EXPERTS, scaling, turn};
 use crate::model::ModelError;
 use crate::model::config::{Experts, Latent, ModelConfig};
 use crate::model::cpu::attention::HeadShape;
@@ -16,9 +16,6 @@ const TURNED: Key = Key(&["qk_rope_head_dim"], "rope.dimension_count");
 const STILL: Key = Key(&["qk_nope_head_dim"], "");
 const KEY_DIM: Key = Key(&[], "attention.key_length");
 const VALUE_DIM: Key = Key(&["v_head_dim"], "attention.value_length");
-const EXPERTS: Key = Key(&["n_routed_experts"], "expert_count");
-const USED: Key = Key(&["num_experts_per_tok"], "expert_used_count");
-const WIDTH: Key = Key(&["moe_intermediate_size"], "expert_feed_forward_length");
 const SHARED: Key = Key(&["n_shared_experts"], "expert_shared_count");
 const PLAIN_LAYERS: Key = Key(&["first_k_dense_replace"], "leading_dense_block_count");
 const STEP: Key = Key(&["moe_layer_freq"], "");
@@ -72,12 +69,12 @@ pub(super) fn deepseek2(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(),
     config.attention.scale = stretch * stretch / (head_dim as f32).sqrt();
     turn(config, |old| *old = rope);
 
-    let width = keys.need_count(&WIDTH)?;
+    let width = keys.need_count(&EXPERT_WIDTH)?;
     let (first, step) = (keys.count(&PLAIN_LAYERS)?.unwrap_or(0), keys.count(&STEP)?.unwrap_or(1).max(1));
     if let Some(count) = keys.count(&EXPERTS)?.filter(|count| *count > 0) {
         config.feed_forward.experts = Some(Experts {
             count,
-            used: keys.need_count(&USED)?,
+            used: keys.need_count(&USED_EXPERTS)?,
             width,
             shared_width: keys.count(&SHARED)?.unwrap_or(0).saturating_mul(width),
             normalised: keys.flag(&NORMALISED)?.unwrap_or(false),

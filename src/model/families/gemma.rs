@@ -1,7 +1,7 @@
 //! Gemma 2 and 3: norms before and behind each half, scaled embeddings, local layers.
 
 use super::hyper::{Hyper, Key};
-use super::{WINDOW, local_layers, scaling, theta, turn};
+use super::{CONTEXT, HEAD_DIM, KV_HEADS, THETA, WINDOW, local_layers, scaling, theta, turn};
 use crate::model::ModelError;
 use crate::model::config::{Activation, ModelConfig, Positions, Residual};
 use crate::model::families::Architecture;
@@ -12,8 +12,6 @@ const SCORE_CAP: Key = Key(&["attn_logit_softcapping"], "attn_logit_softcapping"
 const LOGIT_CAP: Key = Key(&["final_logit_softcapping"], "final_logit_softcapping");
 const PATTERN: Key = Key(&["sliding_window_pattern", "_sliding_window_pattern"], "");
 const LOCAL_THETA: Key = Key(&["rope_local_base_freq"], "rope.freq_base_swa");
-const KV_HEADS: Key = Key(&["num_key_value_heads"], "attention.head_count_kv");
-const HEAD_DIM: Key = Key(&["head_dim"], "attention.key_length");
 
 /// The number of heads that the configurations of multimodal Gemma 3 models leave to their class's default.
 pub(super) fn default_heads(architecture: Architecture) -> Option<usize> {
@@ -30,12 +28,7 @@ fn common(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(), ModelError> {
     let shape = &config.attention.shape;
     let by = match keys.number(&HEAD_SCALE)? {
         Some(scalar) => scalar as f32,
-        None if config.layers == LARGEST.0 && config.hidden == LARGEST.1 => {
-            (config.hidden / shape.heads) as f32
-        }
-        None if config.layers == LARGEST_3.0 && config.hidden == LARGEST_3.1 => {
-            (config.hidden / shape.heads) as f32
-        }
+        None if LARGEST.contains(&(config.layers, config.hidden)) => (config.hidden / shape.heads) as f32,
         None => shape.head_dim as f32,
     };
     config.attention.scale = 1.0 / by.sqrt();
@@ -43,8 +36,7 @@ fn common(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(), ModelError> {
 }
 
 /// Layers and width of Gemma 2 27B and of Gemma 3 27B, whose GGUF files do not say their scale.
-const LARGEST: (usize, usize) = (46, 4608);
-const LARGEST_3: (usize, usize) = (62, 5376);
+const LARGEST: [(usize, usize); 2] = [(46, 4608), (62, 5376)];
 
 pub(super) fn gemma2(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(), ModelError> {
     common(keys, config)?;
@@ -62,12 +54,12 @@ pub(super) fn gemma3(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(), Mo
         shape.value_dim = shape.head_dim;
         shape.kv_heads = keys.count(&KV_HEADS)?.unwrap_or(4);
         let dims = shape.head_dim;
-        let global = theta(keys, &super::THETA, scaling::GLOBAL)?.unwrap_or(1e6);
+        let global = theta(keys, &THETA, scaling::GLOBAL)?.unwrap_or(1e6);
         turn(config, |rope| {
             rope.dims = dims;
             rope.theta = global;
         });
-        config.context = keys.count(&super::CONTEXT)?.unwrap_or(131_072);
+        config.context = keys.count(&CONTEXT)?.unwrap_or(131_072);
     }
     common(keys, config)?;
     config.attention.head_norms = true;

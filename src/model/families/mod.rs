@@ -121,6 +121,9 @@ const LAYER_EPS: Key = Key(&["norm_epsilon", "layer_norm_epsilon"], "attention.l
 const THETA: Key = Key(&["rope_theta"], "rope.freq_base");
 const ACTIVATION: Key = Key(&["hidden_activation", "hidden_act", "activation_function"], "");
 const TIED: Key = Key(&["tie_word_embeddings"], "");
+const EXPERTS: Key = Key(&["num_experts", "n_routed_experts"], "expert_count");
+const USED_EXPERTS: Key = Key(&["num_experts_per_tok"], "expert_used_count");
+const EXPERT_WIDTH: Key = Key(&["moe_intermediate_size"], "expert_feed_forward_length");
 const WINDOW: Key = Key(&["sliding_window"], "attention.sliding_window");
 
 /// Reads a Hugging Face `config.json`.

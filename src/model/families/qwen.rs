@@ -1,15 +1,12 @@
 //! Qwen2 and Qwen2.5, Qwen3, and Qwen3 with experts.
 
 use super::hyper::{Hyper, Key};
-use super::{WINDOW, local_layers};
+use super::{EXPERT_WIDTH, EXPERTS, USED_EXPERTS, WINDOW, local_layers};
 use crate::model::ModelError;
 use crate::model::config::{Biases, Experts, ModelConfig};
 
 const USES_WINDOW: Key = Key(&["use_sliding_window"], "");
 const GLOBAL_LAYERS: Key = Key(&["max_window_layers"], "");
-const EXPERTS: Key = Key(&["num_experts"], "expert_count");
-const USED: Key = Key(&["num_experts_per_tok"], "expert_used_count");
-const WIDTH: Key = Key(&["moe_intermediate_size"], "expert_feed_forward_length");
 const NORMALISED: Key = Key(&["norm_topk_prob"], "");
 const STEP: Key = Key(&["decoder_sparse_step"], "");
 
@@ -30,8 +27,8 @@ pub(super) fn qwen3_moe(keys: Hyper<'_>, config: &mut ModelConfig) -> Result<(),
     let is_plain = |layer: usize| plain.iter().any(|p| p.as_u64() == Some(layer as u64));
     config.feed_forward.experts = Some(Experts {
         count: keys.need_count(&EXPERTS)?,
-        used: keys.need_count(&USED)?,
-        width: keys.need_count(&WIDTH)?,
+        used: keys.need_count(&USED_EXPERTS)?,
+        width: keys.need_count(&EXPERT_WIDTH)?,
         shared_width: 0,
         normalised: keys.is_gguf() || keys.flag(&NORMALISED)?.unwrap_or(false),
         scale: 1.0,
